@@ -1,0 +1,81 @@
+package cloudtrail
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+)
+
+const (
+	// maxPageSize is the API's cap; the service refuses a larger MaxResults.
+	maxPageSize = 50
+	// requestTimeout bounds one attempt. Pages of 35 s have been measured in
+	// us-east-1; a server that stays silent would block for ever without it.
+	requestTimeout = 90 * time.Second
+)
+
+// newClient returns the SDK's client for a Region. It makes a single attempt:
+// the SDK's retry loop reuses the output of a failed decode, so that a
+// NextToken can leak from one attempt into the next, it isn't paced, and
+// AWS_MAX_ATTEMPTS changes it.
+func newClient(cfg aws.Config, region string) LookupEventsAPIClient {
+	return awscloudtrail.NewFromConfig(cfg, func(o *awscloudtrail.Options) {
+		o.Region = region
+		o.Retryer = aws.NopRetryer{}
+		o.RetryMaxAttempts = 1
+		o.HTTPClient = bodyGuard{o.HTTPClient}
+	})
+}
+
+// bodyGuard turns a 200 without a body into an error. The SDK decodes it to an
+// empty success without NextToken, which would silently end the paging.
+type bodyGuard struct{ awscloudtrail.HTTPClient }
+
+var errEmptyBody = errors.New("empty response body")
+
+func (g bodyGuard) Do(req *http.Request) (*http.Response, error) {
+	resp, err := g.HTTPClient.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return resp, err
+	}
+	body := bufio.NewReader(resp.Body)
+	if _, err := body.Peek(1); err == io.EOF {
+		resp.Body.Close()
+		return nil, errEmptyBody
+	}
+	// An error other than EOF comes again when the SDK reads the body.
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, resp.Body}
+	return resp, nil
+}
+
+// lookup makes one attempt of one request and maps what it returns.
+func lookup(ctx context.Context, client LookupEventsAPIClient, in *awscloudtrail.LookupEventsInput, mapping func(types.Event) CloudResource) (records []CloudResource, next string, err error) {
+	attempt, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer within %s", requestTimeout))
+	defer cancel()
+	out, err := client.LookupEvents(attempt, in)
+	if err != nil {
+		if ctx.Err() == nil && attempt.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(attempt), err)
+		}
+		return nil, "", err
+	}
+	if out == nil { // a stub's
+		return nil, "", errEmptyBody
+	}
+	records = make([]CloudResource, len(out.Events))
+	for i, e := range out.Events {
+		records[i] = mapping(e)
+	}
+	return records, aws.ToString(out.NextToken), nil
+}

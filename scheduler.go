@@ -1,0 +1,539 @@
+package cloudtrail
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"golang.org/x/sync/errgroup"
+)
+
+// scheduler is the heart of a Sync: one loop, on a goroutine of its own, that
+// owns all state. It picks the next request, takes finished pages, offers them
+// to the handler one at a time and moves the windows on. The goroutines it
+// starts only fetch and map, so nothing here is locked.
+//
+// A partition's windows are read by walks. A walk has one request in flight at
+// a time, because the NextToken of a page comes with the page before it; so
+// with slow pages one walk leaves quota unused. Whenever something changes the
+// loop makes two passes over the partitions, least recently served first:
+//
+//  1. an idle walk makes its next request, if the pacer lets it. Fairness needs
+//     no other rule.
+//  2. where all walks of a partition are in flight, and there is quota and a
+//     slot to spare, the walk that is expected to have most events left is
+//     split at the middle of what it has left, and the new walk begins. Only on
+//     a density that was seen, and for two pages at least: a blind split costs
+//     a quiet Region more requests than it has pages.
+//
+// Every attempt takes its turn at the pacer first, retries too. Waiting for the
+// quota or for a backoff holds no slot.
+type scheduler struct {
+	opts     *options
+	log      *slog.Logger
+	parallel int // requests in flight and pages waiting for the handler, at most
+	attempts int // for one request
+	pageSize int
+	filter   Filter
+	all      bool // the Regions are a guess: one that isn't enabled is skipped
+	regions  int  // of each account
+	probe    bool // Test: one request a partition, nothing is delivered
+	captured time.Time
+
+	ledger *ledger
+	parts  []*partition // in the order of the result
+	active *list.List   // of *partition: those that may start requests, least recently served first
+
+	group    errgroup.Group
+	inFlight int
+	fetched  chan fetched
+	admitted chan *account // their credentials were retrieved, or not
+
+	queue   []delivery // fetched pages, oldest first
+	current *delivery  // the page that the handler has
+	pages   chan Page  // to the handler; closed at the end
+	answers chan error // from the handler; closed when it is gone
+}
+
+// account is an account session during one sync.
+type account struct {
+	*session
+	waiting bool  // for credentials
+	err     error // that kept it from getting any
+	trusted bool  // a request was authenticated: the key is good
+}
+
+// partition is what the loop knows of one partition.
+type partition struct {
+	Partition
+	account  *account
+	client   LookupEventsAPIClient
+	pacer    *pacer
+	readyAt  time.Time // the pacer lets no request in before
+	plan     plan
+	total    time.Duration // of the windows to read
+	readers  []*reader     // with something left to fetch or to store, newest first
+	owed     owed          // by what the handler has stored; zero: as the token says
+	res      PartitionResult
+	answered bool          // a request succeeded
+	refused  error         // perhaps just because the Region isn't enabled
+	element  *list.Element // in active, or nil
+}
+
+// reader is a walk and the request that it is at.
+type reader struct {
+	*walk
+	inFlight  bool
+	attempt   int       // attempts made at this request
+	notBefore time.Time // backoff
+	renewed   bool      // the session was renewed for this request
+	unstored  int       // pages in the queue or with the handler
+}
+
+// fetched is what one attempt brought.
+type fetched struct {
+	part    *partition
+	reader  *reader
+	started time.Time
+	records []CloudResource
+	next    string
+	err     error
+}
+
+// delivery is a page on its way to the handler.
+type delivery struct {
+	part     *partition
+	reader   *reader
+	records  []CloudResource
+	frontier time.Time // of the walk once this page is stored
+}
+
+// errHandlerGone stops the loop when the handler panicked: its last page isn't
+// stored.
+var errHandlerGone = errors.New("the handler did not return")
+
+// forever is longer than any wait.
+const forever = time.Duration(math.MaxInt64)
+
+// run is the loop. It returns nil when everything that can be read is
+// delivered, else why it stopped early. No goroutine is left then, and every
+// page that the handler stored counts.
+func (s *scheduler) run(ctx context.Context) error {
+	defer close(s.pages)
+	ctx, cancel := context.WithCancel(ctx)
+	s.retrieve(ctx)
+	err := s.loop(ctx)
+	cancel()
+	s.group.Wait()
+	if s.current != nil && err != errHandlerGone {
+		answer, ok := <-s.answers
+		if answer := s.stored(answer, ok); answer != nil {
+			err = answer
+		}
+	}
+	return err
+}
+
+func (s *scheduler) loop(ctx context.Context) error {
+	timer := time.NewTimer(forever)
+	defer timer.Stop()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		timer.Reset(s.start(ctx))
+		s.offer()
+		if s.active.Len() == 0 && s.inFlight == 0 && len(s.queue) == 0 && s.current == nil {
+			return nil
+		}
+		select {
+		case f := <-s.fetched:
+			s.arrived(f)
+		case a := <-s.admitted:
+			s.admit(a)
+		case answer, ok := <-s.answers:
+			if err := s.stored(answer, ok); err != nil {
+				return err
+			}
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// retrieve has every account's credentials ready before its first page is asked
+// for: inside the SDK's call one attempt at LookupEvents would hide several at
+// STS.
+func (s *scheduler) retrieve(ctx context.Context) {
+	slots := make(chan struct{}, s.parallel)
+	begun := map[*account]bool{}
+	for _, p := range s.parts {
+		a := p.account
+		if !a.waiting || begun[a] {
+			continue
+		}
+		begun[a] = true
+		s.group.Go(func() error {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			a.err = a.retrieve(ctx)
+			s.admitted <- a
+			return nil
+		})
+	}
+}
+
+func (s *scheduler) admit(a *account) {
+	a.waiting = false
+	for _, p := range s.parts {
+		if p.account == a && a.err != nil {
+			s.fail(p, "GetCredentials", a.err)
+		}
+	}
+}
+
+// start makes both passes. It returns how long to wait before something else
+// may start, if nothing happens before.
+func (s *scheduler) start(ctx context.Context) time.Duration {
+	now, wake := time.Now(), forever
+	for _, pick := range []func(*partition, time.Time) (*reader, time.Duration){idleReader, s.splitReader} {
+		for again := true; again; {
+			again = false
+			e := s.active.Front()
+			for range s.active.Len() {
+				if s.inFlight+len(s.queue) >= s.parallel {
+					return forever // until something comes back or is handed over
+				}
+				p := e.Value.(*partition)
+				e = e.Next()
+				r, wait := pick(p, now)
+				if r == nil {
+					continue
+				}
+				if wait = cmp.Or(wait, p.take(now)); wait > 0 {
+					wake = min(wake, wait)
+					continue
+				}
+				if r.inFlight {
+					r = p.split(r)
+				}
+				s.launch(ctx, p, r, now)
+				again = math.IsInf(s.opts.rate, 1)
+			}
+		}
+	}
+	return wake
+}
+
+// idleReader returns the walk whose turn it is, and how long its backoff lasts.
+func idleReader(p *partition, now time.Time) (next *reader, wait time.Duration) {
+	if p.account.waiting {
+		return nil, 0
+	}
+	for _, r := range p.readers {
+		if !r.inFlight && !r.fetched && (next == nil || r.notBefore.Before(next.notBefore)) {
+			next = r
+		}
+	}
+	if next != nil {
+		wait = max(0, next.notBefore.Sub(now))
+	}
+	return next, wait
+}
+
+// splitReader returns the walk to split, if all of the partition's are in
+// flight and one of them is worth it.
+func (s *scheduler) splitReader(p *partition, _ time.Time) (best *reader, wait time.Duration) {
+	most := float64(2 * s.pageSize)
+	for _, r := range p.readers {
+		if r.fetched {
+			continue
+		}
+		if !r.inFlight {
+			return nil, 0
+		}
+		if _, ok := r.left().middle(); ok && r.expected() >= most {
+			best, most = r, r.expected()
+		}
+	}
+	return best, 0
+}
+
+func (p *partition) split(r *reader) *reader {
+	older := &reader{walk: r.walk.split()}
+	p.readers = slices.Insert(p.readers, slices.Index(p.readers, r)+1, older)
+	return older
+}
+
+// take asks the pacer; what it said of the future is kept, so that most passes
+// need no lock.
+func (p *partition) take(now time.Time) time.Duration {
+	if wait := p.readyAt.Sub(now); wait > 0 {
+		return wait
+	}
+	wait := p.pacer.take(now)
+	p.readyAt = now.Add(wait)
+	return wait
+}
+
+// launch starts one attempt. Its goroutine fetches and maps, and nothing else.
+func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now time.Time) {
+	r.inFlight = true
+	r.attempt++
+	s.inFlight++
+	p.res.Requests++
+	if r.attempt > 1 {
+		p.res.Retries++
+	}
+	s.active.MoveToBack(p.element)
+	in, attempt := s.input(r.walk), r.attempt
+	mapping := func(e types.Event) CloudResource { return mapEvent(e, p.Region, s.captured, s.opts.raw) }
+	s.group.Go(func() error {
+		f := fetched{part: p, reader: r, started: now}
+		f.records, f.next, f.err = lookup(ctx, p.client, in, mapping)
+		if observe := s.opts.observer.Request; observe != nil {
+			observe(RequestInfo{p.Partition, attempt, len(f.records), time.Since(now), f.err})
+		}
+		s.fetched <- f
+		return nil
+	})
+}
+
+func (s *scheduler) input(w *walk) *awscloudtrail.LookupEventsInput {
+	in := &awscloudtrail.LookupEventsInput{
+		StartTime:  aws.Time(w.from),
+		EndTime:    aws.Time(w.to),
+		MaxResults: aws.Int32(int32(s.pageSize)),
+	}
+	if w.nextToken != "" {
+		in.NextToken = aws.String(w.nextToken)
+	}
+	if s.filter != (Filter{}) {
+		in.LookupAttributes = []types.LookupAttribute{{
+			AttributeKey:   types.LookupAttributeKey(s.filter.Key),
+			AttributeValue: aws.String(s.filter.Value),
+		}}
+	}
+	return in
+}
+
+// arrived takes what an attempt brought.
+func (s *scheduler) arrived(f fetched) {
+	p, r := f.part, f.reader
+	s.inFlight--
+	r.inFlight = false
+	if f.err != nil {
+		s.failed(f)
+		return
+	}
+	p.pacer.succeeded()
+	p.answered, p.account.trusted = true, true
+	r.attempt, r.renewed = 0, false
+	records := r.take(f.records, f.next)
+	if s.probe {
+		r.fetched, records = true, nil
+	}
+	if len(records) > 0 {
+		r.unstored++
+		s.queue = append(s.queue, delivery{p, r, records, r.frontier})
+	}
+	if !r.fetched && r.replays > s.attempts {
+		s.fail(p, "LookupEvents", fmt.Errorf("NextTokens lead nowhere: no new event after %d replays", s.attempts))
+	}
+	s.settle(p)
+}
+
+// failed decides whether a failed attempt is followed by another.
+func (s *scheduler) failed(f fetched) {
+	p, r, now := f.part, f.reader, time.Now()
+	kind, wait := classify(f.err), time.Duration(0)
+	switch kind {
+	case throttled:
+		p.res.Throttles++
+		p.pacer.throttled(f.started, now)
+		wait = backoff(r.attempt)
+	case transient:
+		wait = backoff(r.attempt)
+	case expired:
+		if r.renewed {
+			kind = fatal
+			break
+		}
+		r.renewed = true
+		p.account.renew(f.started)
+	case stale:
+		if r.nextToken == "" || r.replays >= s.attempts {
+			kind = fatal
+		}
+	}
+	if p.element == nil { // the partition failed meanwhile
+		return
+	}
+	if kind == fatal || r.attempt >= s.attempts {
+		s.fail(p, "LookupEvents", f.err)
+		return
+	}
+	if kind == stale {
+		r.replay()
+	}
+	r.notBefore = now.Add(wait)
+	s.log.Debug("retry", "partition", p.String(), "attempt", r.attempt, "wait", wait, "error", f.err)
+	if observe := s.opts.observer.Retry; observe != nil {
+		observe(RetryInfo{p.Partition, r.attempt, wait, f.err})
+	}
+}
+
+// fail ends a partition: no request is started any more. What is in flight and
+// in the queue is still delivered.
+func (s *scheduler) fail(p *partition, op string, err error) {
+	if p.element == nil {
+		return
+	}
+	p.account.trusted = p.account.trusted || isAccessDenied(err)
+	switch {
+	case s.all && !p.answered && isPolicyDeny(err):
+		p.res.Skipped = "denied by a service control policy"
+	case s.all && !p.answered && isUnknownKey(err) && !enabledByDefault(p.Region):
+		p.refused = err
+	default:
+		p.res.Err = newPartitionError(p.Partition, op, err)
+		s.log.Warn("partition failed", "partition", p.String(), "error", p.res.Err)
+	}
+	s.deactivate(p)
+	s.progress(p)
+}
+
+func (s *scheduler) deactivate(p *partition) {
+	if p.element != nil {
+		s.active.Remove(p.element)
+		p.element = nil
+	}
+}
+
+// settle drops the walks of which everything is stored and notes what the
+// partition owes now.
+func (s *scheduler) settle(p *partition) {
+	p.readers = slices.DeleteFunc(p.readers, func(r *reader) bool { return r.fetched && r.unstored == 0 })
+	p.owed = p.owedAfter(nil)
+	if !slices.ContainsFunc(p.readers, func(r *reader) bool { return !r.fetched }) {
+		s.deactivate(p)
+	}
+	if len(p.readers) == 0 {
+		s.progress(p)
+	}
+}
+
+// owedAfter is what the partition owes once d is stored too.
+func (p *partition) owedAfter(d *delivery) owed {
+	left := make([]window, 0, len(p.readers))
+	for _, r := range p.readers {
+		w := window{r.start, r.delivered}
+		if d != nil && d.reader == r {
+			w.end = d.frontier
+			if r.fetched && r.unstored == 1 {
+				continue
+			}
+		}
+		left = append(left, w)
+	}
+	return p.plan.after(left)
+}
+
+// offer gives the handler the oldest page, if it is idle. The page's token is
+// what will be true once the handler has stored it.
+func (s *scheduler) offer() {
+	if s.current != nil || len(s.queue) == 0 {
+		return
+	}
+	d := s.queue[0]
+	s.queue = slices.Delete(s.queue, 0, 1)
+	s.current = &d
+	d.part.res.Pages++
+	d.part.res.Records += len(d.records)
+	states := make([]owed, len(s.parts))
+	for i, p := range s.parts {
+		states[i] = p.owed
+		if p == d.part {
+			states[i] = p.owedAfter(&d)
+		}
+	}
+	ledger := s.ledger
+	s.pages <- Page{
+		Partition: d.part.Partition,
+		Records:   d.records,
+		token:     func() SyncToken { return ledger.token(states) },
+	}
+}
+
+// stored takes the handler's answer to the page it has. An error ends the sync.
+func (s *scheduler) stored(err error, ok bool) error {
+	d := s.current
+	s.current = nil
+	if !ok {
+		return errHandlerGone
+	}
+	if err != nil {
+		return err
+	}
+	d.reader.unstored--
+	d.reader.delivered = d.frontier
+	s.settle(d.part)
+	if len(d.part.readers) > 0 {
+		s.progress(d.part)
+	}
+	return nil
+}
+
+func (s *scheduler) progress(p *partition) {
+	observe := s.opts.observer.Progress
+	if observe == nil {
+		return
+	}
+	left := time.Duration(0)
+	for _, r := range p.readers {
+		left += window{r.start, r.delivered}.length()
+	}
+	covered := 1.0
+	if p.total > 0 {
+		covered -= float64(left) / float64(p.total)
+	}
+	observe(Progress{p.Partition, p.res.Records, p.res.Pages, covered, len(p.readers) == 0 || p.element == nil && p.failed()})
+}
+
+func (p *partition) failed() bool {
+	return p.res.Err != nil || p.refused != nil || p.res.Skipped != ""
+}
+
+// ledger makes the tokens of one sync. It is never changed.
+type ledger struct {
+	since  SyncToken
+	prior  tokenState // what since says
+	filter string
+	keys   []tokenKey // of the sync's partitions
+}
+
+// token says what is owed when each of the sync's partitions owes its state;
+// the zero state leaves the partition as it was.
+func (l *ledger) token(states []owed) SyncToken {
+	t, changed := l.prior.clone(), false
+	for i, o := range states {
+		if !o.through.IsZero() {
+			t.set(l.keys[i], o)
+			changed = true
+		}
+	}
+	if !changed {
+		return l.since
+	}
+	t.filtered, t.filter = true, l.filter
+	return t.token()
+}

@@ -1,0 +1,149 @@
+package cloudtrail
+
+import "time"
+
+// walk is one LookupEvents pagination, newest first, over one window. It is
+// pure: a page goes in, the records that are new come out, and what the next
+// request asks for has changed.
+//
+// CloudTrail's bounds are inclusive and its pages overlap after a replay, so a
+// bound between two windows of one sync is decided here, by the events' times:
+// such a bound is called inner. Only the outermost two bounds of a sync are the
+// service's to apply.
+type walk struct {
+	window                // what this walk delivers
+	innerStart, innerStop bool
+
+	// The parameters of the pagination under way; they never change.
+	from, to  time.Time // both inclusive
+	nextToken string    // of the next request; "": the first one
+
+	// frontier is the end of what remains to be fetched, delivered of what
+	// remains to be stored: [start, frontier), with the instant of the oldest
+	// event so far in it, since more events may share that instant.
+	frontier, delivered time.Time
+
+	atFrontier map[string]bool // ids of the events at the frontier's instant
+	lastPage   map[string]bool // ids on the last page that had events
+	barren     map[string]bool // NextTokens handed out since the last new event
+	asked      bool            // a NextToken came again; it was tried once more
+	replays    int             // since the last new event
+
+	density float64 // new events per second on the last page that had some; 0: none seen
+	fetched bool    // nothing remains to be fetched
+}
+
+func newWalk(w window, innerStart, innerStop bool) *walk {
+	k := &walk{window: w, innerStart: innerStart, innerStop: innerStop, delivered: w.end}
+	k.begin()
+	return k
+}
+
+// begin starts a pagination over the whole window. The SDK decodes a time with
+// a fraction up to a millisecond early; an inner bound that came from such a
+// time asks for that much more.
+func (w *walk) begin() {
+	w.from, w.to = w.start, later(w.start, w.end.Add(-1))
+	if w.innerStop && w.end.Nanosecond() > 1 {
+		w.to = w.to.Add(time.Millisecond)
+	}
+	w.nextToken, w.frontier = "", w.end
+	w.barren, w.asked = nil, false
+}
+
+// left is what remains to be fetched.
+func (w *walk) left() window { return window{w.start, w.frontier} }
+
+// take moves the walk on by a page and returns its new records, in records'
+// memory. An event without a time stands where the one before it does.
+func (w *walk) take(records []CloudResource, next string) []CloudResource {
+	before, at, past := w.frontier, w.frontier.Add(-1), false
+	page := make(map[string]bool, len(records))
+	kept := records[:0]
+	for _, r := range records {
+		if !r.EventTime.IsZero() {
+			at = r.EventTime
+		}
+		if w.innerStart && at.Before(w.start) {
+			past = true
+			continue
+		}
+		if w.innerStop && !at.Before(w.end) {
+			continue
+		}
+		if edge := at.Add(1); edge.Before(w.frontier) || w.atFrontier == nil {
+			w.frontier, w.atFrontier = later(earlier(edge, w.frontier), w.start), map[string]bool{}
+		}
+		id := r.EventID
+		if id != "" && (page[id] || w.lastPage[id] || w.atFrontier[id]) {
+			page[id] = true
+			continue
+		}
+		if id != "" {
+			page[id] = true
+			if at.Add(1).Equal(w.frontier) {
+				w.atFrontier[id] = true
+			}
+		}
+		kept = append(kept, r)
+	}
+	if len(records) > 0 {
+		w.lastPage = page
+	}
+	if len(kept) > 0 {
+		// A page within one second says no more than its second.
+		span := max(time.Second, before.Sub(w.frontier))
+		w.density = float64(len(kept)) / span.Seconds()
+		w.barren, w.asked, w.replays = nil, false, 0
+	}
+	w.fetched = past || next == ""
+	if !w.fetched {
+		w.follow(next, len(kept) > 0)
+	}
+	return kept
+}
+
+// follow goes on with the NextToken. One that comes again without a new event
+// in between is tried once more; then only a replay leads out of the circle.
+func (w *walk) follow(next string, news bool) {
+	again := !news && (next == w.nextToken || w.barren[next])
+	switch {
+	case again && w.asked:
+		w.replay()
+		return
+	case again:
+		w.asked = true
+	case !news:
+		if w.barren == nil {
+			w.barren = map[string]bool{}
+		}
+		w.barren[next] = true
+	}
+	w.nextToken = next
+}
+
+// replay begins a new pagination over what remains; the frontier's instant is
+// read again and its events are recognised.
+func (w *walk) replay() {
+	if w.frontier.Before(w.end) {
+		w.end, w.innerStop = w.frontier, true
+	}
+	w.replays++
+	w.begin()
+}
+
+// expected is how many events remain, by the density seen.
+func (w *walk) expected() float64 {
+	return w.density * w.left().length().Seconds()
+}
+
+// split hands the older half of what remains to a new walk, which asks for
+// [start, mid) and keeps what is before mid. This one goes on with its
+// NextToken and ends at the first event before mid. The new walk has no density
+// until its own first page, or an empty night would be bisected.
+func (w *walk) split() *walk {
+	mid, _ := w.left().middle()
+	older := newWalk(window{w.start, mid}, w.innerStart, true)
+	w.start, w.innerStart = mid, true
+	return older
+}
