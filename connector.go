@@ -2,9 +2,12 @@ package cloudtrail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 )
 
@@ -33,28 +36,68 @@ func (p Partition) String() string {
 }
 
 // Connector reads the CloudTrail event history of the accounts and Regions it
-// was made for. It is safe for concurrent use: several Syncs share each
-// partition's quota.
+// was made for. Make one with New. It is safe for concurrent use: several Syncs
+// share each partition's quota and the cached credentials.
 type Connector struct {
-	cfg  *Config // with defaults; a pointer, so that fmt never prints its fields
-	opts *options
+	// Pointers only: fmt prints those of an unexported field as addresses.
+	cfg    *Config // with defaults; DefaultRegion is set
+	opts   *options
+	auth   *auth
+	pacers *pacers
 }
 
 // New checks cfg and returns a Connector. It calls no AWS service; only if no
 // Region is given and none is found in the environment or the shared config
-// files it asks the EC2 instance metadata. Its error joins a *ConfigError for
-// every bad field.
+// files it asks the EC2 instance metadata, for at most 2 seconds. Its error
+// joins a *ConfigError for every bad field.
 func New(ctx context.Context, cfg Config, opts ...Option) (*Connector, error) {
-	panic("not yet")
+	o, optErr := newOptions(opts)
+	cfg = cfg.trimmed()
+	field := func(f string) string { return f }
+	bad := cfg.problems(field)
+	cfg = cfg.withDefaults()
+
+	var base aws.Config
+	var loadErr error
+	if o.client == nil {
+		base, loadErr = loadAWSConfig(ctx, cfg, o.awsConfig)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if loadErr == nil && bad["DefaultRegion"] == "" && bad["Regions"] == "" {
+		if field, reason := cfg.chooseRegion(&base); reason != "" {
+			bad[field] = reason
+		}
+	}
+	if err := errors.Join(append(configErrors(bad, field), optErr, loadErr)...); err != nil {
+		return nil, err
+	}
+	c := &Connector{cfg: &cfg, opts: o, auth: newAuth(cfg, base, o.client != nil, o.logger), pacers: newPacers(o.rate)}
+	if regions := c.regions(); awsPartition(regions[0]) == "aws" && !slices.Contains(regions, "us-east-1") {
+		o.logger.Warn("us-east-1 is not among the Regions: the events of IAM, STS, CloudFront and sign-in are recorded only there", "regions", regions)
+	}
+	return c, nil
 }
 
-// Test checks credentials and permission with one request to every partition.
-// The error joins a *PartitionError for each partition that can't be read.
-func (c *Connector) Test(ctx context.Context) error { panic("not yet") }
-
 // Partitions returns the partitions that a Sync reads, in the order of the
-// roles and Regions given.
-func (c *Connector) Partitions(ctx context.Context) ([]Partition, error) { panic("not yet") }
+// roles and Regions given; with Regions {"all"} also those that turn out not to
+// be enabled. It may ask sts:GetCallerIdentity for the account of the base
+// credentials; if that fails the account id is empty. The only error is that of
+// ctx.
+func (c *Connector) Partitions(ctx context.Context) ([]Partition, error) {
+	sessions, err := c.sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var partitions []Partition
+	for _, s := range sessions {
+		for _, r := range c.regions() {
+			partitions = append(partitions, Partition{AccountID: s.accountID, RoleARN: s.roleARN, Region: r})
+		}
+	}
+	return partitions, nil
+}
 
 // Format keeps secrets out of fmt, whatever the verb.
-func (c Connector) Format(f fmt.State, verb rune) { io.WriteString(f, "cloudtrail.Connector") }
+func (c Connector) Format(f fmt.State, _ rune) { io.WriteString(f, "cloudtrail.Connector") }
