@@ -15,14 +15,13 @@ type Quota struct {
 	Burst  int           // size of the token bucket; 0: Rate, rounded up
 	Window bool          // no bucket: never more than Rate (rounded down, at least 1) within any second
 	Jitter time.Duration // each request arrives later by a random part of this, as the quota sees it
-	Others float64       // requests a second that somebody else makes, evenly
+	Others float64       // requests a second of it that somebody else uses, evenly and always first
 }
 
 // limiter applies a Quota to times of arrival, which must be asked in order.
 type limiter struct {
 	Quota
 	rng    *rand.Rand
-	start  bool
 	tokens float64
 	last   time.Time   // when tokens was counted
 	recent []time.Time // Window: what was admitted in the last second
@@ -55,15 +54,21 @@ func (l *limiter) admit(at time.Time) bool {
 	return l.take(at)
 }
 
-// admitOthers lets somebody else make the requests that are due. Of a long
-// time nobody watched only the end matters.
+// admitOthers takes what somebody else uses. It always gets through, as whoever
+// asks often enough does: requests that come evenly would lose against ours as
+// soon as there is less than one token between two of them. Of a long time only
+// the end matters.
 func (l *limiter) admitOthers(at time.Time) {
 	gap := time.Duration(float64(time.Second) / l.Others)
 	if l.other.IsZero() || at.Sub(l.other) > time.Hour {
 		l.other = at.Add(-time.Minute).Add(time.Duration(l.rng.Int64N(int64(gap) + 1)))
 	}
 	for ; !l.other.After(at); l.other = l.other.Add(gap) {
-		l.take(l.other)
+		l.refill(l.other)
+		l.tokens = max(l.tokens-1, -1)
+		if l.Window {
+			l.recent = append(l.recent, l.other)
+		}
 	}
 }
 
@@ -71,19 +76,24 @@ func (l *limiter) take(at time.Time) bool {
 	if l.Window {
 		return l.takeWindow(at)
 	}
-	if !l.start {
-		l.start, l.last = true, at
-	}
-	if passed := at.Sub(l.last); passed > 0 { // jitter may put arrivals out of order
-		l.tokens = min(float64(l.Burst), l.tokens+passed.Seconds()*l.Rate)
-		l.last = at
-	}
+	l.refill(at)
 	const rounding = 1e-9
 	if l.tokens < 1-rounding {
 		return false
 	}
 	l.tokens--
 	return true
+}
+
+// refill adds the tokens of the time that passed.
+func (l *limiter) refill(at time.Time) {
+	if l.last.IsZero() {
+		l.last = at
+	}
+	if passed := at.Sub(l.last); passed > 0 { // jitter may put arrivals out of order
+		l.tokens = min(float64(l.Burst), l.tokens+passed.Seconds()*l.Rate)
+		l.last = at
+	}
 }
 
 func (l *limiter) takeWindow(at time.Time) bool {

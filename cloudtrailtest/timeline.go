@@ -128,9 +128,9 @@ var invalidNextToken = apiError{http.StatusBadRequest, "InvalidNextTokenExceptio
 
 // binding identifies the parameters of a request that its NextToken is for.
 func (in LookupInput) binding(account, region string) []byte {
-	b, err := json.Marshal([]any{account, region, in.StartTime, in.EndTime, in.MaxResults, in.EventCategory, in.Attributes})
+	b, err := json.Marshal([]any{account, region, in.StartTime.UnixMilli(), in.EndTime.UnixMilli(), in.MaxResults, in.EventCategory, in.Attributes})
 	if err != nil {
-		panic(err) // strings and times of four-digit years
+		panic(err) // strings and integers
 	}
 	return b
 }
