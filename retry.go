@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -102,4 +103,38 @@ func retrying(ctx context.Context, attempts int, f func(context.Context) error) 
 			return err
 		}
 	}
+}
+
+// Why a Region refuses its first request, where the Regions are a guess.
+
+func isAccessDenied(err error) bool {
+	switch errorCode(err) {
+	case "AccessDenied", "AccessDeniedException":
+		return true
+	}
+	return false
+}
+
+// isPolicyDeny reports a service control policy. Only the text tells it from
+// any other denial.
+func isPolicyDeny(err error) bool {
+	return isAccessDenied(err) && strings.Contains(err.Error(), "service control policy")
+}
+
+// isUnknownKey reports what a Region that isn't enabled answers, and any Region
+// to a wrong key.
+func isUnknownKey(err error) bool {
+	switch errorCode(err) {
+	case "UnrecognizedClientException", "InvalidClientTokenId", "OptInRequired":
+		return true
+	}
+	return false
+}
+
+func errorCode(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
 }

@@ -1,6 +1,9 @@
 package cloudtrail
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // walk is one LookupEvents pagination, newest first, over one window. It is
 // pure: a page goes in, the records that are new come out, and what the next
@@ -25,8 +28,8 @@ type walk struct {
 
 	atFrontier map[string]bool // ids of the events at the frontier's instant
 	lastPage   map[string]bool // ids on the last page that had events
-	barren     map[string]bool // NextTokens handed out since the last new event
-	asked      bool            // a NextToken came again; it was tried once more
+	barren     []string        // NextTokens handed out since the last new event
+	asked      bool            // one of them came again; it was tried once more
 	replays    int             // since the last new event
 
 	density float64 // new events per second on the last page that had some; 0: none seen
@@ -94,7 +97,7 @@ func (w *walk) take(records []CloudResource, next string) []CloudResource {
 		// A page within one second says no more than its second.
 		span := max(time.Second, before.Sub(w.frontier))
 		w.density = float64(len(kept)) / span.Seconds()
-		w.barren, w.asked, w.replays = nil, false, 0
+		w.replays = 0
 	}
 	w.fetched = past || next == ""
 	if !w.fetched {
@@ -106,18 +109,17 @@ func (w *walk) take(records []CloudResource, next string) []CloudResource {
 // follow goes on with the NextToken. One that comes again without a new event
 // in between is tried once more; then only a replay leads out of the circle.
 func (w *walk) follow(next string, news bool) {
-	again := !news && (next == w.nextToken || w.barren[next])
-	switch {
-	case again && w.asked:
-		w.replay()
-		return
-	case again:
-		w.asked = true
-	case !news:
-		if w.barren == nil {
-			w.barren = map[string]bool{}
+	if news {
+		w.barren, w.asked = w.barren[:0], false
+	}
+	if slices.Contains(w.barren, next) {
+		if w.asked {
+			w.replay()
+			return
 		}
-		w.barren[next] = true
+		w.asked = true
+	} else {
+		w.barren = append(w.barren, next)
 	}
 	w.nextToken = next
 }
