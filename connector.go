@@ -38,8 +38,13 @@ func (p Partition) String() string {
 // Connector reads the CloudTrail event history of the accounts and Regions it
 // was made for. Make one with New. It is safe for concurrent use: several Syncs
 // share each partition's quota and the cached credentials.
-type Connector struct {
-	// Pointers only: fmt prints those of an unexported field as addresses.
+type Connector struct{ *connector }
+
+// connector hides what a Connector holds from fmt, which never asks an
+// unexported field for its Format: it prints a pointer there as an address, or,
+// where the verb doesn't suit a pointer, what it points to, but no pointer
+// further. So these are pointers behind a pointer.
+type connector struct {
 	cfg    *Config // with defaults; DefaultRegion is set
 	opts   *options
 	auth   *auth
@@ -73,7 +78,7 @@ func New(ctx context.Context, cfg Config, opts ...Option) (*Connector, error) {
 	if err := errors.Join(append(configErrors(bad, field), optErr, loadErr)...); err != nil {
 		return nil, err
 	}
-	c := &Connector{cfg: &cfg, opts: o, auth: newAuth(cfg, base, o.client != nil, o.logger), pacers: newPacers(o.rate)}
+	c := &Connector{&connector{cfg: &cfg, opts: o, auth: newAuth(cfg, base, o.client != nil, o.logger), pacers: newPacers(o.rate)}}
 	if regions := c.regions(); awsPartition(regions[0]) == "aws" && !slices.Contains(regions, "us-east-1") {
 		o.logger.Warn("us-east-1 is not among the Regions: the events of IAM, STS, CloudFront and sign-in are recorded only there", "regions", regions)
 	}
