@@ -58,9 +58,9 @@ func (r *Region) SetEnabled(enabled bool) {
 	r.enabled = enabled
 }
 
-// SetLatency sets how long LookupEvents takes, asked for every request that is
-// answered and not throttled; the requests' times overlap. nil: no time. It is
-// called from several goroutines, one at a time.
+// SetLatency sets how long LookupEvents takes: asked, one at a time, for every
+// request of the Region that is not throttled. The requests' times overlap.
+// nil: no time.
 func (r *Region) SetLatency(latency func() time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -163,13 +162,8 @@ func (f *Fake) Start(tb testing.TB) string {
 		tb.Fatalf("cloudtrailtest: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			running.Add(1)
-			defer running.Done()
-			f.ServeHTTP(w, r)
-		}),
+		Handler:           f,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          log.New(io.Discard, "", 0),
 		ReadHeaderTimeout: time.Minute,
@@ -180,10 +174,13 @@ func (f *Fake) Start(tb testing.TB) string {
 		_ = server.Serve(listener) // ends with ErrServerClosed, below
 	}()
 	tb.Cleanup(func() {
-		cancel() // releases the requests that silence holds
-		_ = server.Close()
+		cancel() // releases the requests that latency or silence holds
+		patience, done := context.WithTimeout(context.Background(), time.Second)
+		defer done()
+		if server.Shutdown(patience) != nil { // somebody connected and asked nothing
+			_ = server.Close()
+		}
 		<-served
-		running.Wait()
 	})
 	return "http://" + listener.Addr().String()
 }
