@@ -3,6 +3,8 @@ package cloudtrailtest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -91,4 +94,38 @@ func TestSilenceEndsWithTheContext(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, time.Minute, time.Since(start))
 	})
+}
+
+// Everything at once, for the race detector.
+func TestConcurrentUse(t *testing.T) {
+	f, r := home()
+	arn := f.Account(other).AddRole(cloudtrailtest.Role{Name: "role"})
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			for n := range 20 {
+				r.Add(at(fmt.Sprint(i, n), time.Hour))
+				r.SetHistory(cloudtrailtest.Uniform(uint64(i), 100, time.Now().Add(-time.Hour), time.Now()))
+				r.SetQuota(cloudtrailtest.Quota{Rate: 1e9, Others: 1, Jitter: time.Millisecond})
+				r.SetLatency(func() time.Duration { return time.Microsecond })
+				r.SetDelay(func(cloudtrailtest.Event) time.Duration { return 0 })
+				f.SetFault(func(c cloudtrailtest.Call) *cloudtrailtest.Fault {
+					if c.Service == "cloudtrail" && c.N%7 == 0 {
+						return cloudtrailtest.Status(500)
+					}
+					return nil
+				})
+				cfg, _, err := assume(t, f.AWSConfig(region), sts.AssumeRoleInput{RoleArn: &arn})
+				assert.NoError(t, err)
+				_, _ = client(cfg).LookupEvents(t.Context(), nil) // some are throttled or faulty
+				_, _ = client(f.AWSConfig(region)).LookupEvents(t.Context(), nil)
+				f.Account(fmt.Sprint(i)).AddKey(fmt.Sprint(i), "secret")
+			}
+		})
+	}
+	group.Wait()
+	s := f.Stats()
+	assert.Equal(t, 320, s.Requests)
+	assert.Equal(t, 160, s.STS["AssumeRole"])
+	assert.Zero(t, s.InFlight)
 }
