@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
@@ -50,7 +50,9 @@ func parseRoles(list string) (roles []role, reason string) {
 	}
 	for i, part := range parts {
 		m := rolePattern.FindStringSubmatch(strings.TrimSpace(part))
-		if m == nil || len(m[3]) > 512+64 {
+		// A path may have nearly any character; that way a list with another
+		// separator would pass for one role.
+		if m == nil || len(m[3]) > 512+64 || strings.Contains(m[3], ":iam::") {
 			return nil, fmt.Sprintf(`number %d of %d is not the ARN of an IAM role such as "arn:aws:iam::111122223333:role/name"`, i+1, len(parts))
 		}
 		roles = append(roles, role{arn: m[0], partition: m[1], accountID: m[2]})
@@ -63,7 +65,7 @@ func parseRoles(list string) (roles []role, reason string) {
 func loadAWSConfig(ctx context.Context, c Config, host *aws.Config) (aws.Config, error) {
 	var keys aws.CredentialsProvider
 	if c.AccessKeyID != "" {
-		keys = awscredentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
+		keys = credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
 	}
 	region := c.DefaultRegion
 	if region == "" && len(c.Regions) > 0 && c.Regions[0] != allRegions {
@@ -120,9 +122,9 @@ type session struct {
 	accountID string // "": unknown
 	roleARN   string // "": the base credentials
 
-	chain    []*credentials // what it is assumed from, the base first, and its own; empty with WithClient
-	attempts int            // at each AssumeRole
-	cfg      aws.Config     // with its own credentials
+	chain    []*credentialCache // what it is assumed from, the base first, and its own; empty with WithClient
+	attempts int                // at each AssumeRole
+	cfg      aws.Config         // with its own credentials
 	assumed  *atomic.Bool
 	clients  *sync.Map // by Region
 }
@@ -200,7 +202,7 @@ type auth struct {
 func newAuth(c Config, base aws.Config, stub bool, log *slog.Logger) *auth {
 	roles, _ := parseRoles(c.AssumeRoleARN)
 	a := &auth{}
-	add := func(own *credentials, r role) {
+	add := func(own *credentialCache, r role) {
 		s := &session{accountID: r.accountID, roleARN: r.arn, attempts: c.MaxRetries, assumed: new(atomic.Bool), clients: new(sync.Map)}
 		if !stub {
 			s.cfg = base.Copy()
@@ -217,16 +219,16 @@ func newAuth(c Config, base aws.Config, stub bool, log *slog.Logger) *auth {
 		}
 		a.sessions = append(a.sessions, s)
 	}
-	assume := func(from *credentials, i int) *credentials {
+	assume := func(from *credentialCache, i int) *credentialCache {
 		if stub {
 			return nil
 		}
 		return assumeRole(base, from, c, roles[i].arn, fmt.Sprintf("role %d of %d (%s)", i+1, len(roles), roles[i].arn))
 	}
 
-	var first *credentials // the base ones
+	var first *credentialCache // the base ones
 	if !stub {
-		first = newCredentials(nil, "the base credentials", base.Credentials)
+		first = newCredentialCache(nil, "the base credentials", base.Credentials)
 	}
 	switch {
 	case len(roles) == 0:
@@ -256,7 +258,7 @@ func newAuth(c Config, base aws.Config, stub bool, log *slog.Logger) *auth {
 
 // assumeRole returns the credentials of a role that is assumed with from. Its
 // client is kept: it learns the clock's skew from failed attempts.
-func assumeRole(base aws.Config, from *credentials, c Config, arn, name string) *credentials {
+func assumeRole(base aws.Config, from *credentialCache, c Config, arn, name string) *credentialCache {
 	base = base.Copy()
 	base.Credentials = from
 	provider := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(base), arn, func(o *stscreds.AssumeRoleOptions) {
@@ -266,7 +268,7 @@ func assumeRole(base aws.Config, from *credentials, c Config, arn, name string) 
 			o.ExternalID = aws.String(c.ExternalID)
 		}
 	})
-	return newCredentials(from, name, aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+	return newCredentialCache(from, name, aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
 		ctx, cancel := context.WithTimeout(ctx, assumeTimeout)
 		defer cancel()
 		creds, err := provider.Retrieve(ctx)

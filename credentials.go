@@ -14,16 +14,16 @@ import (
 // session, 15 minutes.
 const expiryWindow = 5 * time.Minute
 
-// credentials caches what a provider gives: the base credentials, or those of a
+// credentialCache caches what a provider gives: the base credentials, or those of a
 // role, assumed from other ones. It is safe for concurrent use; requests that
 // need renewing at the same time share one call.
 //
 // aws.CredentialsCache doesn't do here: it goes on calling STS, in a goroutine
 // of its own, after the context ended; it forgets good credentials when it can't
 // renew them early; and it can't tell whether what failed was renewed since.
-type credentials struct {
-	from     *credentials // what the role is assumed with; nil: these are the base credentials
-	name     string       // for errors
+type credentialCache struct {
+	from     *credentialCache // what the role is assumed with; nil: these are the base credentials
+	name     string           // for errors
 	provider aws.CredentialsProvider
 	cached   bool          // the provider is a cache itself
 	busy     chan struct{} // holds one element while the provider is asked
@@ -36,13 +36,13 @@ type credentials struct {
 	failed  time.Time
 }
 
-func newCredentials(from *credentials, name string, p aws.CredentialsProvider) *credentials {
+func newCredentialCache(from *credentialCache, name string, p aws.CredentialsProvider) *credentialCache {
 	_, cached := p.(interface{ Invalidate() })
-	return &credentials{from: from, name: name, provider: p, cached: cached, busy: make(chan struct{}, 1)}
+	return &credentialCache{from: from, name: name, provider: p, cached: cached, busy: make(chan struct{}, 1)}
 }
 
 // Retrieve implements aws.CredentialsProvider.
-func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+func (c *credentialCache) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	asked := time.Now()
 	if creds, ok := c.fresh(asked); ok {
 		return creds, nil
@@ -64,7 +64,7 @@ func (c *credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 }
 
 // fresh returns the cached credentials if they are good for another while.
-func (c *credentials) fresh(now time.Time) (aws.Credentials, bool) {
+func (c *credentialCache) fresh(now time.Time) (aws.Credentials, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ok := !c.cached && c.current.HasKeys() && (!c.current.CanExpire || now.Before(c.renewAt))
@@ -73,7 +73,7 @@ func (c *credentials) fresh(now time.Time) (aws.Credentials, bool) {
 
 // failedSince returns the error of a retrieval that ended after t: whoever
 // waited for it gets its outcome instead of asking again.
-func (c *credentials) failedSince(t time.Time) error {
+func (c *credentialCache) failedSince(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failed.After(t) {
@@ -83,7 +83,7 @@ func (c *credentials) failedSince(t time.Time) error {
 }
 
 // store keeps the outcome of a retrieval and returns what to use from now on.
-func (c *credentials) store(creds aws.Credentials, err error, stopped bool) (aws.Credentials, error) {
+func (c *credentialCache) store(creds aws.Credentials, err error, stopped bool) (aws.Credentials, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -113,7 +113,7 @@ func (c *credentials) store(creds aws.Credentials, err error, stopped bool) (aws
 }
 
 // renew drops the credentials, unless that was done after the given time.
-func (c *credentials) renew(used time.Time) {
+func (c *credentialCache) renew(used time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.since.After(used) {
