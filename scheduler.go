@@ -77,8 +77,10 @@ type partition struct {
 	Partition
 	account  *account
 	client   LookupEventsAPIClient
+	pageSize int
 	pacer    *pacer
-	readyAt  time.Time // the pacer lets no request in before
+	latency  time.Duration // running mean
+	readyAt  time.Time     // the pacer lets no request in before
 	plan     plan
 	total    time.Duration // of the windows to read
 	readers  []*reader     // with something left to fetch or to store, newest first
@@ -94,6 +96,9 @@ type reader struct {
 	*walk
 	inFlight  bool
 	attempt   int       // attempts made at this request
+	started   time.Time // the one in flight
+	cancel    context.CancelFunc
+	hurried   bool      // it was given up, see hurry
 	notBefore time.Time // backoff
 	renewed   bool      // the session was renewed for this request
 	unstored  int       // pages in the queue or with the handler
@@ -120,6 +125,9 @@ type delivery struct {
 // errHandlerGone stops the loop when the handler panicked: its last page isn't
 // stored.
 var errHandlerGone = errors.New("the handler did not return")
+
+// leastOverdue is when a request is overdue at the earliest.
+const leastOverdue = 5 * time.Second
 
 // forever is longer than any wait.
 const forever = time.Duration(math.MaxInt64)
@@ -205,7 +213,7 @@ func (s *scheduler) admit(a *account) {
 // may start, if nothing happens before.
 func (s *scheduler) start(ctx context.Context) time.Duration {
 	now, wake := time.Now(), forever
-	for _, pick := range []func(*partition, time.Time) (*reader, time.Duration){idleReader, s.splitReader} {
+	for _, pick := range []func(*partition, time.Time) (*reader, time.Duration){idleReader, splitReader} {
 		for again := true; again; {
 			again = false
 			e := s.active.Front()
@@ -217,6 +225,7 @@ func (s *scheduler) start(ctx context.Context) time.Duration {
 				e = e.Next()
 				r, wait := pick(p, now)
 				if r == nil {
+					wake = min(wake, p.hurry(now, s.attempts))
 					continue
 				}
 				if wait = cmp.Or(wait, p.take(now)); wait > 0 {
@@ -224,10 +233,14 @@ func (s *scheduler) start(ctx context.Context) time.Duration {
 					continue
 				}
 				if r.inFlight {
-					r = p.split(r)
+					r = s.split(p, r, now)
 				}
 				s.launch(ctx, p, r, now)
-				again = math.IsInf(s.opts.rate, 1)
+				if math.IsInf(s.opts.rate, 1) {
+					again = true
+				} else {
+					wake = min(wake, p.take(now)) // its next turn
+				}
 			}
 		}
 	}
@@ -252,8 +265,8 @@ func idleReader(p *partition, now time.Time) (next *reader, wait time.Duration) 
 
 // splitReader returns the walk to split, if all of the partition's are in
 // flight and one of them is worth it.
-func (s *scheduler) splitReader(p *partition, _ time.Time) (best *reader, wait time.Duration) {
-	most := float64(2 * s.pageSize)
+func splitReader(p *partition, _ time.Time) (best *reader, wait time.Duration) {
+	most := 0.0
 	for _, r := range p.readers {
 		if r.fetched {
 			continue
@@ -261,17 +274,50 @@ func (s *scheduler) splitReader(p *partition, _ time.Time) (best *reader, wait t
 		if !r.inFlight {
 			return nil, 0
 		}
-		if _, ok := r.left().middle(); ok && r.expected() >= most {
+		if _, ok := r.splitAt(p.pageSize, 0); ok && r.expected() > most {
 			best, most = r, r.expected()
 		}
 	}
 	return best, 0
 }
 
-func (p *partition) split(r *reader) *reader {
-	older := &reader{walk: r.walk.split()}
+// split splits a walk and returns the new one. As many splits as the quota
+// allows before a page comes back are going to follow.
+func (s *scheduler) split(p *partition, r *reader, now time.Time) *reader {
+	back := forever
+	for _, r := range p.readers {
+		if r.inFlight {
+			back = min(back, r.started.Add(p.latency).Sub(now))
+		}
+	}
+	follow := min(float64(s.parallel-s.inFlight-len(s.queue)-1), s.opts.rate*max(0, back-1).Seconds())
+	mid, ok := r.splitAt(p.pageSize, int(follow))
+	if !ok { // the parts would be shorter than a second
+		mid, _ = r.splitAt(p.pageSize, 0)
+	}
+	older := &reader{walk: r.walk.split(mid)}
 	p.readers = slices.Insert(p.readers, slices.Index(p.readers, r)+1, older)
 	return older
+}
+
+// hurry gives up requests that take far longer than the partition's others did,
+// where quota is to spare and nothing else is worth starting; their next attempt
+// is likely to be faster, and the end of a sync doesn't wait for one page of
+// 35 s. Most of a request's attempts are left to take their time. It returns how long to wait until the next is overdue.
+func (p *partition) hurry(now time.Time, attempts int) time.Duration {
+	next := forever
+	for _, r := range p.readers {
+		if !r.inFlight || r.hurried || !p.answered || 3*r.attempt > attempts {
+			continue
+		}
+		if overdue := r.started.Add(max(leastOverdue, 3*p.latency)).Sub(now); overdue > 0 {
+			next = min(next, overdue)
+			continue
+		}
+		r.hurried = true
+		r.cancel()
+	}
+	return next
 }
 
 // take asks the pacer; what it said of the future is kept, so that most passes
@@ -289,7 +335,10 @@ func (p *partition) take(now time.Time) time.Duration {
 func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now time.Time) {
 	r.inFlight = true
 	r.attempt++
+	r.started, r.hurried = now, false
 	s.inFlight++
+	ctx, r.cancel = context.WithCancel(ctx)
+	cancel := r.cancel
 	p.res.Requests++
 	if r.attempt > 1 {
 		p.res.Retries++
@@ -298,6 +347,7 @@ func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now tim
 	in, attempt := s.input(r.walk), r.attempt
 	mapping := func(e types.Event) CloudResource { return mapEvent(e, p.Region, s.captured, s.opts.raw) }
 	s.group.Go(func() error {
+		defer cancel()
 		f := fetched{part: p, reader: r, started: now}
 		f.records, f.next, f.err = lookup(ctx, p.client, in, mapping)
 		if observe := s.opts.observer.Request; observe != nil {
@@ -336,6 +386,11 @@ func (s *scheduler) arrived(f fetched) {
 		return
 	}
 	p.pacer.succeeded()
+	if took := time.Since(f.started); p.answered {
+		p.latency += (took - p.latency) / 8
+	} else {
+		p.latency = took
+	}
 	p.answered, p.account.trusted = true, true
 	r.attempt, r.renewed = 0, false
 	records := r.take(f.records, f.next)
@@ -362,7 +417,9 @@ func (s *scheduler) failed(f fetched) {
 		p.pacer.throttled(f.started, now)
 		wait = backoff(r.attempt)
 	case transient:
-		wait = backoff(r.attempt)
+		if !r.hurried || !errors.Is(f.err, context.Canceled) {
+			wait = backoff(r.attempt)
+		}
 	case expired:
 		if r.renewed {
 			kind = fatal

@@ -157,7 +157,7 @@ func (c *Connector) newScheduler(ctx context.Context, o SyncOptions) (*scheduler
 	for _, session := range sessions {
 		a := &account{session: session, waiting: c.opts.client == nil}
 		for _, region := range c.regions() {
-			p := &partition{Partition: Partition{session.accountID, session.roleARN, region}, account: a}
+			p := &partition{Partition: Partition{session.accountID, session.roleARN, region}, account: a, pageSize: s.pageSize}
 			if len(o.Partitions) > 0 {
 				i := slices.IndexFunc(wanted, p.is)
 				if i < 0 {

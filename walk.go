@@ -139,12 +139,19 @@ func (w *walk) expected() float64 {
 	return w.density * w.left().length().Seconds()
 }
 
-// split hands the older half of what remains to a new walk, which asks for
-// [start, mid) and keeps what is before mid. This one goes on with its
+// splitAt returns where to split: in the middle, or lower down where n more
+// splits are going to follow, so that all parts are equal then. It is not worth
+// it for less than two pages, by the density that was seen.
+func (w *walk) splitAt(pageSize, n int) (mid time.Time, ok bool) {
+	left := w.left()
+	mid = left.start.Add(left.length() / time.Duration(n+2)).Truncate(time.Second)
+	return mid, w.expected() >= float64(2*pageSize) && mid.After(left.start) && mid.Before(left.end)
+}
+
+// split hands what is before mid to a new walk. This one goes on with its
 // NextToken and ends at the first event before mid. The new walk has no density
 // until its own first page, or an empty night would be bisected.
-func (w *walk) split() *walk {
-	mid, _ := w.left().middle()
+func (w *walk) split(mid time.Time) *walk {
 	older := newWalk(window{w.start, mid}, w.innerStart, true)
 	w.start, w.innerStart = mid, true
 	return older

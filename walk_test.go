@@ -90,8 +90,8 @@ func TestWalksDeliverEverythingOnce(t *testing.T) {
 				}
 				continue
 			case 2:
-				if _, ok := w.left().middle(); ok && len(walks) < 8 {
-					walks = append(walks, w.split())
+				if mid, ok := w.splitAt(0, rng.IntN(3)); ok && len(walks) < 8 {
+					walks = append(walks, w.split(mid))
 				}
 				continue
 			}

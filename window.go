@@ -25,13 +25,6 @@ func (w window) intersect(v window) window {
 	return window{later(w.start, v.start), earlier(w.end, v.end)}
 }
 
-// middle returns the whole second nearest below the middle, and whether it
-// leaves something on both sides.
-func (w window) middle() (time.Time, bool) {
-	mid := w.start.Add(w.length() / 2).Truncate(time.Second)
-	return mid, mid.After(w.start) && mid.Before(w.end)
-}
-
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
