@@ -1,3 +1,26 @@
+// Package cloudtrail brings AWS CloudTrail management events into a host's own
+// data model: it reads the event history of every account and Region it is
+// given with LookupEvents, at the quota and no faster, turns each event into a
+// [CloudResource], and hands back a [SyncToken] from which the next sync goes on
+// without losing an event.
+//
+//	c, err := cloudtrail.New(ctx, cloudtrail.Config{Regions: []string{"us-east-1", "eu-west-1"}})
+//	if err != nil {
+//		return err
+//	}
+//	since, err := cloudtrail.ParseSyncToken(stored) // "" the first time
+//	if err != nil {
+//		return err
+//	}
+//	result, err := c.Sync(ctx, cloudtrail.SyncOptions{Since: since},
+//		func(ctx context.Context, page cloudtrail.Page) error {
+//			return upsert(ctx, page.Records) // by UID: recent events come again
+//		})
+//	save(result.Token.String()) // also when err isn't nil: it keeps what is owed
+//
+// The credentials need nothing but cloudtrail:LookupEvents, and sts:AssumeRole
+// where roles are listed. CloudTrail keeps 90 days of management events:
+// https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 package cloudtrail
 
 import (
