@@ -3,7 +3,6 @@ package cloudtrail
 import (
 	"bytes"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -479,5 +478,3 @@ func TestRetrieveRenewsTheChain(t *testing.T) {
 		assert.Len(t, called.take(), 2)
 	})
 }
-
-var errAny = errors.New("any")

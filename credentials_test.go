@@ -2,6 +2,7 @@ package cloudtrail
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/cloudtrail-connector/cloudtrail/cloudtrailtest"
 )
+
+var errAny = errors.New("any")
 
 // issuer gives numbered credentials of an hour, each after a second.
 type issuer struct {
