@@ -44,7 +44,7 @@ func newFakeAWS(o fakeOptions) *fakeAWS {
 		histories: map[string]cloudtrailtest.History{}, arrivals: map[string][]time.Time{},
 	}
 	for i := range o.Accounts {
-		id := fmt.Sprintf("2222%08d", i)
+		id := accountID(i)
 		account := f.fake.Account(id)
 		f.roles = append(f.roles, account.AddRole(cloudtrailtest.Role{Name: "reader", Trusts: []string{cloudtrailtest.AccountID}}))
 		for j, name := range f.regions {
@@ -66,6 +66,8 @@ func newFakeAWS(o fakeOptions) *fakeAWS {
 	})
 	return f
 }
+
+func accountID(i int) string { return fmt.Sprintf("2222%08d", i) }
 
 // settings are those that make a worker's library read all of it.
 func (f *fakeAWS) settings() map[string]string {

@@ -71,15 +71,20 @@ func startSync(ctx context.Context, c client.Client, queue string, in SyncInput)
 // failed.
 func awaitSync(ctx context.Context, run client.WorkflowRun) (Report, error) {
 	var report Report
-	err := run.Get(ctx, &report)
+	return reportOf(&report, run.Get(ctx, &report))
+}
+
+// reportOf returns the report of a sync that ended with err: what it returned,
+// or what the error has with it.
+func reportOf(report *Report, err error) (Report, error) {
 	var failed *temporal.ApplicationError
 	if errors.As(err, &failed) && failed.Type() == errorPartitions {
-		if detailsErr := failed.Details(&report); detailsErr != nil {
-			return report, errors.Join(err, detailsErr)
+		if detailsErr := failed.Details(report); detailsErr != nil {
+			return *report, errors.Join(err, detailsErr)
 		}
 		err = fmt.Errorf("%d of %d partitions failed", report.Failed, report.Partitions)
 	}
-	return report, err
+	return *report, err
 }
 
 // schedule makes the schedule, or changes it, and has it start a sync now. If

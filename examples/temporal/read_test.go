@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/cloudtrail-connector/cloudtrail"
+	"github.com/cloudtrail-connector/cloudtrail/cloudtrailtest"
+)
+
+// read runs one Read.
+func (o *organisation) read(t *testing.T, in ReadInput, prepare func(*testsuite.TestActivityEnvironment)) (PartitionReport, error) {
+	env := o.activityEnvironment(t)
+	if prepare != nil {
+		prepare(env)
+	}
+	var report PartitionReport
+	result, err := env.ExecuteActivity(o.Read, in)
+	if err == nil {
+		require.NoError(t, result.Get(&report))
+	}
+	return report, err
+}
+
+// applicationError returns err as Temporal sees it.
+func applicationError(t *testing.T, err error) *temporal.ApplicationError {
+	t.Helper()
+	var app *temporal.ApplicationError
+	require.ErrorAs(t, err, &app)
+	return app
+}
+
+// lookups is how many requests CloudTrail got.
+func (o *organisation) lookups() int { return o.fake.Stats().Requests }
+
+func TestReadStoresAPartition(t *testing.T) {
+	o := newOrganisation(t, 1, 2, 420)
+	report, err := o.read(t, o.input(), nil)
+	require.NoError(t, err)
+	assert.True(t, report.Complete)
+	assert.Equal(t, 420, report.Records)
+	assert.Equal(t, o.lookups(), report.Requests)
+	assert.Len(t, o.memory.records, 420, "the other Region is not its business")
+	assert.Equal(t, report.Token, o.memory.rows[Key{"test", testAccount + "/us-east-1"}].token)
+
+	again, err := o.read(t, ReadInput{Sync: "test", Epoch: 2, Partition: o.partition("us-east-1"), Budget: time.Hour}, nil)
+	require.NoError(t, err)
+	assert.Equal(t, 1, again.Requests, "the token is carried from sync to sync: only the time since is read")
+	assert.Zero(t, again.Records)
+}
+
+// What a heartbeat says is stored, is stored.
+func TestHeartbeatsFollowTheStore(t *testing.T) {
+	o := newOrganisation(t, 1, 1, 500)
+	beats := make(chan PartitionReport, 1000)
+	stored := map[cloudtrail.SyncToken]bool{{}: true} // the first one says where it begins
+	o.beforePut(func(_ int, _ Key, token cloudtrail.SyncToken) error {
+		if len(stored) > 3 { // let one out with something in it
+			for len(beats) < 2 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		stored[token] = true
+		return nil
+	})
+	_, err := o.read(t, o.input(), func(env *testsuite.TestActivityEnvironment) {
+		env.SetWorkerOptions(worker.Options{DefaultHeartbeatThrottleInterval: time.Millisecond})
+		env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
+			var report PartitionReport
+			assert.NoError(t, details.Get(&report))
+			beats <- report
+		})
+	})
+	require.NoError(t, err)
+	close(beats)
+	progress := 0
+	for beat := range beats {
+		assert.True(t, stored[beat.Token], "after %d pages", beat.Pages)
+		assert.GreaterOrEqual(t, beat.Pages, progress)
+		progress = beat.Pages
+	}
+	assert.Positive(t, progress, "heartbeats have to tell of pages")
+}
+
+// A worker that comes back from the dead finds that the partition has another
+// owner, and changes nothing.
+func TestZombieIsFenced(t *testing.T) {
+	o := newOrganisation(t, 1, 1, 500)
+	key := Key{"test", testAccount + "/us-east-1"}
+	o.beforePut(func(put int, _ Key, _ cloudtrail.SyncToken) error {
+		if put == 3 { // it was away while this happened
+			token, err := o.memory.Claim(t.Context(), key, Fence{1, 2})
+			require.NoError(t, err)
+			assert.False(t, token.IsZero(), "the new owner goes on from what the first one stored")
+			return o.memory.Put(t.Context(), key, Fence{1, 2}, nil, at(1))
+		}
+		return nil
+	})
+	_, err := o.read(t, o.input(), nil)
+	app := applicationError(t, err)
+	assert.Equal(t, "Fenced", app.Type())
+	assert.Equal(t, at(1), o.memory.rows[key].token, "the new owner's token stays")
+	assert.Len(t, o.memory.records, 100, "two pages from before")
+}
+
+func TestReadWithinItsBudget(t *testing.T) {
+	o := newOrganisation(t, 1, 1, 500)
+	in := o.input()
+	in.Budget = time.Nanosecond
+	syncs := 0
+	for complete := false; !complete; syncs++ {
+		require.Less(t, syncs, 50)
+		in.Epoch++
+		report, err := o.read(t, in, nil)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, report.Pages, 1)
+		complete = report.Complete
+	}
+	assert.Zero(t, o.missing(), "each sync goes on where the one before had to stop")
+	assert.Greater(t, syncs, 9)
+}
+
+// A worker that is told to stop gives its partitions back at once.
+func TestReadEndsWithItsWorker(t *testing.T) {
+	o := newOrganisation(t, 1, 1, 500)
+	stop := make(chan struct{})
+	o.fake.SetFault(func(cloudtrailtest.Call) *cloudtrailtest.Fault { return nil })
+	o.beforePut(func(put int, _ Key, _ cloudtrail.SyncToken) error {
+		if put == 2 {
+			o.fake.SetFault(func(cloudtrailtest.Call) *cloudtrailtest.Fault { return cloudtrailtest.Silence() })
+			close(stop)
+		}
+		return nil
+	})
+	_, err := o.read(t, o.input(), func(env *testsuite.TestActivityEnvironment) { env.SetWorkerStopChannel(stop) })
+	app := applicationError(t, err)
+	assert.Equal(t, "Stopping", app.Type())
+	assert.False(t, app.NonRetryable(), "another worker goes on")
+	assert.Zero(t, o.fake.Stats().InFlight)
+}
+
+func TestFailuresAsTemporalSeesThem(t *testing.T) {
+	fault := func(f *cloudtrailtest.Fault) func(*organisation, *ReadInput) {
+		return func(o *organisation, _ *ReadInput) {
+			o.fake.SetFault(func(c cloudtrailtest.Call) *cloudtrailtest.Fault {
+				if c.Service == "cloudtrail" {
+					return f
+				}
+				return nil
+			})
+		}
+	}
+	for name, test := range map[string]struct {
+		provoke func(*organisation, *ReadInput)
+		kind    string
+		retried bool
+		text    string
+	}{
+		"denied": {
+			provoke: func(o *organisation, _ *ReadInput) {
+				o.fake.Account(testAccount).Region("us-east-1").Deny("not for you")
+			},
+			kind: "AccessDeniedException", text: "allow cloudtrail:LookupEvents",
+		},
+		"no such role": {
+			provoke: func(o *organisation, _ *ReadInput) {
+				o.fake.Account(testAccount).AddRole(cloudtrailtest.Role{Name: "reader", Trusts: []string{"999999999999"}})
+			},
+			kind: "AccessDenied", text: "trust policy",
+		},
+		"throttled": {provoke: fault(cloudtrailtest.Throttling()), kind: "ThrottlingException", retried: true, text: "the next sync goes on"},
+		"trouble":   {provoke: fault(cloudtrailtest.Error(500, "InternalFailure", "oops")), kind: "InternalFailure", retried: true, text: "AWS is in trouble"},
+		"network":   {provoke: fault(cloudtrailtest.Reset()), kind: "Unreachable", retried: true, text: "check network"},
+		"settings": {
+			provoke: func(_ *organisation, in *ReadInput) { in.Partition.Region = "eu-west-3" },
+			kind:    "Config", text: "not a partition of this connector",
+		},
+		"another filter": {
+			provoke: func(o *organisation, in *ReadInput) {
+				_, err := o.read(t, *in, nil)
+				require.NoError(t, err)
+				in.Epoch++
+				in.Filter = cloudtrail.Filter{Key: "ReadOnly", Value: "false"}
+			},
+			kind: "InvalidToken", text: "a filter needs a token of its own",
+		},
+		"store": {
+			provoke: func(o *organisation, _ *ReadInput) {
+				o.beforePut(func(int, Key, cloudtrail.SyncToken) error { return errors.New("disk full") })
+			},
+			retried: true, text: "disk full",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrganisation(t, 1, 1, 100)
+			in := o.input()
+			test.provoke(o, &in)
+			_, err := o.read(t, in, nil)
+			app := applicationError(t, err)
+			assert.Equal(t, !test.retried, app.NonRetryable(), "%s", err)
+			assert.Contains(t, app.Error(), test.text)
+			if test.kind != "" {
+				assert.Equal(t, test.kind, app.Type())
+			}
+		})
+	}
+}
+
+// Trouble that lasts doesn't hold up the next sync of all the others for ever.
+func TestTroubleThatLasts(t *testing.T) {
+	err := &cloudtrail.PartitionError{Op: "LookupEvents", Err: errors.New("no route to host")}
+	for attempt := int32(1); attempt <= maxAttempts; attempt++ {
+		app := applicationError(t, explain(t.Context(), err, attempt))
+		assert.Equal(t, attempt == maxAttempts, app.NonRetryable(), "attempt %d", attempt)
+		assert.Equal(t, awsRetryDelay, app.NextRetryDelay())
+	}
+}
+
+func TestCancelledIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Equal(t, context.Canceled, explain(ctx, errors.Join(context.Canceled, &cloudtrail.PartitionError{Err: errors.New("x")}), 1))
+}
