@@ -45,7 +45,7 @@ func classify(err error) failure {
 			return expired
 		case isIn(retry.DefaultThrottleErrorCodes, code):
 			return throttled
-		case isIn(retry.DefaultRetryableErrorCodes, code), transientCodes[code]:
+		case isIn(retry.DefaultRetryableErrorCodes, code), transientCodes[code], isClock(api):
 			return transient
 		}
 	}
@@ -64,6 +64,16 @@ func classify(err error) failure {
 		return fatal
 	}
 	return transient // the connection, or a timeout
+}
+
+// isClock reports a signature whose date is off. The SDK's client has learned by
+// how much from the answer, so that the next attempt carries the right date.
+func isClock(err smithy.APIError) bool {
+	switch err.ErrorCode() {
+	case "InvalidSignatureException", "SignatureDoesNotMatch":
+		return strings.Contains(err.ErrorMessage(), "Signature expired") || strings.Contains(err.ErrorMessage(), "Signature not yet current")
+	}
+	return false
 }
 
 func isExpired(code string) bool { return code == "ExpiredTokenException" || code == "ExpiredToken" }

@@ -310,7 +310,7 @@ func (p *partition) hurry(now time.Time, attempts int) time.Duration {
 		if !r.inFlight || r.hurried || !p.answered || 3*r.attempt > attempts {
 			continue
 		}
-		if overdue := r.started.Add(max(leastOverdue, 3*p.latency)).Sub(now); overdue > 0 {
+		if overdue := r.started.Add(max(leastOverdue, 5*p.latency/2)).Sub(now); overdue > 0 {
 			next = min(next, overdue)
 			continue
 		}
@@ -350,6 +350,9 @@ func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now tim
 		defer cancel()
 		f := fetched{part: p, reader: r, started: now}
 		f.records, f.next, f.err = lookup(ctx, p.client, in, mapping)
+		if f.err != nil {
+			f.err = scrub(f.err)
+		}
 		if observe := s.opts.observer.Request; observe != nil {
 			observe(RequestInfo{p.Partition, attempt, len(f.records), time.Since(now), f.err})
 		}
@@ -387,7 +390,7 @@ func (s *scheduler) arrived(f fetched) {
 	}
 	p.pacer.succeeded()
 	if took := time.Since(f.started); p.answered {
-		p.latency += (took - p.latency) / 8
+		p.latency += (took - p.latency) / 16
 	} else {
 		p.latency = took
 	}
