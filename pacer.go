@@ -6,10 +6,6 @@ import (
 	"time"
 )
 
-// defaultRate is AWS's quota for LookupEvents, in requests per second for each
-// account and Region. It can't be raised.
-const defaultRate = 2
-
 // pacer keeps one partition at its quota: no burst, every attempt a gap after
 // the one before, whoever makes it. The AWS quota is a token bucket to most
 // observers, but a strict sliding second to some; so it begins at the full rate

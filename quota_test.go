@@ -174,3 +174,53 @@ func TestAtTheQuota(t *testing.T) {
 		})
 	}
 }
+
+// Whatever the history, the latency, the bound and the page size: every event
+// once, and never more in flight than allowed.
+func TestEveryEventOnce(t *testing.T) {
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 4))
+			now := time.Now()
+			from, to := now.AddDate(0, 0, -7).Add(time.Minute), now.Add(-time.Minute)
+			fake := cloudtrailtest.New()
+			roles, regions := many(fake, 1+rng.IntN(3))
+			events := 0
+			for _, r := range regions {
+				n := rng.IntN(5_000)
+				history := cloudtrailtest.Uniform(seed, n, from, to)
+				if rng.IntN(2) == 0 { // thousands in one second, minutes or hours; gaps between
+					var at []time.Time
+					for range 1 + rng.IntN(5) {
+						at = append(at, from.Add(time.Duration(rng.Int64N(int64(to.Sub(from))-int64(2*time.Hour)))))
+					}
+					length := []time.Duration{time.Second, time.Minute, time.Hour}[rng.IntN(3)]
+					history = cloudtrailtest.Bursts(seed, n, at, length, rng.Float64(), from, to)
+				}
+				r.SetHistory(small(history))
+				extra := rng.IntN(300)
+				for i := range extra { // with milliseconds, many at the same one
+					r.Add(cloudtrailtest.Event{EventID: fmt.Sprintf("ms-%d", i), EventTime: from.Add(time.Duration(rng.IntN(9)) * 7777777 * time.Millisecond)})
+				}
+				events += n + extra
+				slowest := time.Duration(rng.Int64N(int64(8 * time.Second)))
+				latencies := rand.New(rand.NewPCG(seed, 5))
+				r.SetLatency(func() time.Duration { return time.Duration(latencies.Int64N(int64(slowest) + 1)) })
+			}
+			cfg := Config{AssumeRoleARN: roles, DefaultRegion: "us-east-1", ParallelRequests: 1 + rng.IntN(32), PageSize: 1 + rng.IntN(60)}
+			rate := []float64{2, 1.5, 20}[rng.IntN(3)]
+			for _, r := range regions {
+				r.SetQuota(cloudtrailtest.Quota{Rate: rate})
+			}
+			c, err := New(t.Context(), cfg, WithAWSConfig(fake.AWSConfig("us-east-1")), WithLookupRate(rate))
+			require.NoError(t, err)
+			var got counter
+			result, err := c.Sync(t.Context(), SyncOptions{}, got.handle)
+			require.NoError(t, err)
+			got.requireOnce(t, events)
+			require.Equal(t, events, result.Records)
+			require.LessOrEqual(t, fake.Stats().MaxInFlight, cfg.ParallelRequests)
+			require.Zero(t, fake.Stats().Throttled)
+		})
+	}
+}
