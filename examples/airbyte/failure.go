@@ -151,7 +151,7 @@ func kind(p *cloudtrail.PartitionError) string {
 	case answered && (status.HTTPStatusCode() >= 500 || status.HTTPStatusCode() == 429),
 		strings.Contains(code, "Throttl"), strings.Contains(code, "Unavailable"), strings.Contains(code, "LimitExceeded"),
 		isNet, errors.Is(p, io.EOF), errors.Is(p, io.ErrUnexpectedEOF),
-		errors.Is(p, context.Canceled), errors.Is(p, context.DeadlineExceeded):
+		errors.Is(p, context.DeadlineExceeded):
 		return transientError
 	}
 	return systemError

@@ -144,8 +144,7 @@ func (r *reader) soFar() string {
 func (r *reader) summarize(p cloudtrail.PartitionResult) {
 	attrs := []any{"partition", p.Partition.String(), "records", p.Records, "requests", p.Requests, "throttled", p.Throttles}
 	switch {
-	case p.Err != nil:
-		r.log.Error("failed, the next sync goes on from here", attrs...) // the reason is traced
+	case p.Err != nil: // the library has logged it, and it is traced
 	case p.Skipped != "":
 		r.log.Warn("skipped", append(attrs, "reason", p.Skipped)...)
 	case !p.Complete:

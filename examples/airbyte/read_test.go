@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cloudtrail-connector/cloudtrail"
 	"github.com/cloudtrail-connector/cloudtrail/cloudtrailtest"
 )
 
@@ -70,6 +74,30 @@ func TestEveryStateResumes(t *testing.T) {
 	}
 }
 
+// However slowly records come, what a crash repeats is seconds of work.
+func TestStateInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := newFake("us-east-1")
+		ids := addEvents(fake, "us-east-1", 1, 150)
+		in := files{config: write(t, config(map[string]any{"regions": "us-east-1"})), catalog: write(t, configured(incremental))}
+		var stdout bytes.Buffer
+		args := []string{"read", "--config", in.config, "--catalog", in.catalog}
+		exit := run(t.Context(), args, &stdout, io.Discard, cloudtrail.WithAWSConfig(fake.AWSConfig("us-east-1")), cloudtrail.WithLookupRate(0.05))
+		out := parseLines(t, stdout.String(), "")
+		checkRead(t, out)
+		wantExactly(t, out.uids(), ids)
+		states := 0
+		for _, l := range out {
+			if l.State != nil {
+				states++
+			}
+		}
+		if exit != exitOK || states < 3 { // a page every 20 seconds
+			t.Errorf("exit %d, %d states", exit, states)
+		}
+	})
+}
+
 func TestFullRefreshReadsAllAgain(t *testing.T) {
 	fake := newFake("us-east-1", "eu-west-1")
 	ids := addEvents(fake, "us-east-1", 1, 120)
@@ -81,29 +109,40 @@ func TestFullRefreshReadsAllAgain(t *testing.T) {
 }
 
 func TestFailedRegion(t *testing.T) {
-	fake := newFake("us-east-1", "eu-west-1")
-	one, two := addEvents(fake, "us-east-1", 1, 120), addEvents(fake, "eu-west-1", 2, 80)
-	region := fake.Account(cloudtrailtest.AccountID).Region("eu-west-1")
-	region.Deny("not allowed")
-	exit, out := readAll(t, fake, config(nil), configured(incremental), nil)
-	errs := out.traced()
-	if exit != exitFailed || out.terminal() != "INCOMPLETE" || len(errs) != 1 {
-		t.Fatalf("exit %d, %s, %+v", exit, out.terminal(), errs)
-	}
-	e := errs[0]
-	if e.FailureType != configError || e.Stream == nil || e.Stream.Name != streamName ||
-		!strings.Contains(e.Message, "111122223333/eu-west-1") || !strings.Contains(e.Message, "allow cloudtrail:LookupEvents") || e.InternalMessage == "" {
-		t.Errorf("%+v", e)
-	}
-	wantExactly(t, out.uids(), one)
+	for _, mode := range []string{incremental, fullRefresh} {
+		t.Run(mode, func(t *testing.T) {
+			fake := newFake("us-east-1", "eu-west-1")
+			one, two := addEvents(fake, "us-east-1", 1, 120), addEvents(fake, "eu-west-1", 2, 80)
+			region := fake.Account(cloudtrailtest.AccountID).Region("eu-west-1")
+			region.Deny("not allowed")
+			exit, out := readAll(t, fake, config(nil), configured(mode), nil)
+			errs := out.traced()
+			if exit != exitFailed || out.terminal() != "INCOMPLETE" || len(errs) != 1 {
+				t.Fatalf("exit %d, %s, %+v", exit, out.terminal(), errs)
+			}
+			e := errs[0]
+			if e.FailureType != configError || e.Stream == nil || e.Stream.Name != streamName ||
+				!strings.Contains(e.Message, "111122223333/eu-west-1") || !strings.Contains(e.Message, "allow cloudtrail:LookupEvents") || e.InternalMessage == "" {
+				t.Errorf("%+v", e)
+			}
+			wantExactly(t, out.uids(), one)
 
-	// The state keeps what the Region owes.
-	region.Deny("")
-	exit, out = readAll(t, fake, config(nil), configured(incremental), out.lastState(t))
-	if exit != exitOK {
-		t.Errorf("exit %d: %+v", exit, out.traced())
+			// The state keeps what the Region owes.
+			region.Deny("")
+			state := out.lastState(t)
+			exit, out = readAll(t, fake, config(nil), configured(mode), state)
+			if exit != exitOK {
+				t.Errorf("exit %d: %+v", exit, out.traced())
+			}
+			wantExactly(t, out.uids(), two)
+
+			// The user wants everything, whatever an incremental read had.
+			if mode == incremental {
+				_, out = readAll(t, fake, config(nil), configured(fullRefresh), state)
+				wantExactly(t, out.uids(), one, two)
+			}
+		})
 	}
-	wantExactly(t, out.uids(), two)
 }
 
 func TestSkippedRegion(t *testing.T) {
