@@ -59,6 +59,25 @@ func (g bodyGuard) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// input returns the parameters of the walk's next request.
+func (w *walk) input(pageSize int, f Filter) *awscloudtrail.LookupEventsInput {
+	in := &awscloudtrail.LookupEventsInput{
+		StartTime:  aws.Time(w.from),
+		EndTime:    aws.Time(w.to),
+		MaxResults: aws.Int32(int32(pageSize)),
+	}
+	if w.nextToken != "" {
+		in.NextToken = aws.String(w.nextToken)
+	}
+	if f != (Filter{}) {
+		in.LookupAttributes = []types.LookupAttribute{{
+			AttributeKey:   types.LookupAttributeKey(f.Key),
+			AttributeValue: aws.String(f.Value),
+		}}
+	}
+	return in
+}
+
 // lookup makes one attempt of one request and maps what it returns.
 func lookup(ctx context.Context, client LookupEventsAPIClient, in *awscloudtrail.LookupEventsInput, mapping func(types.Event) CloudResource) (records []CloudResource, next string, err error) {
 	attempt, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer within %s", requestTimeout))

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"golang.org/x/sync/errgroup"
 )
@@ -213,7 +211,7 @@ func (s *scheduler) admit(a *account) {
 // may start, if nothing happens before.
 func (s *scheduler) start(ctx context.Context) time.Duration {
 	now, wake := time.Now(), forever
-	for _, pick := range []func(*partition, time.Time) (*reader, time.Duration){idleReader, splitReader} {
+	for pass, pick := range []func(*partition, time.Time) (*reader, time.Duration){idleReader, splitReader} {
 		for again := true; again; {
 			again = false
 			e := s.active.Front()
@@ -225,7 +223,9 @@ func (s *scheduler) start(ctx context.Context) time.Duration {
 				e = e.Next()
 				r, wait := pick(p, now)
 				if r == nil {
-					wake = min(wake, p.hurry(now, s.attempts))
+					if pass == 1 {
+						wake = min(wake, p.hurry(now, s.attempts))
+					}
 					continue
 				}
 				if wait = cmp.Or(wait, p.take(now)); wait > 0 {
@@ -301,16 +301,20 @@ func (s *scheduler) split(p *partition, r *reader, now time.Time) *reader {
 }
 
 // hurry gives up requests that take far longer than the partition's others did,
-// where quota is to spare and nothing else is worth starting; their next attempt
-// is likely to be faster, and the end of a sync doesn't wait for one page of
-// 35 s. Most of a request's attempts are left to take their time. It returns how long to wait until the next is overdue.
+// where all its walks are in flight and none is worth a split: their next
+// attempt is likely to be faster, and the end of a sync doesn't wait for one
+// page of 35 s. Most of a request's attempts are left to take their time. It
+// returns how long to wait until the next is overdue.
 func (p *partition) hurry(now time.Time, attempts int) time.Duration {
-	next := forever
+	next, limit := forever, max(leastOverdue, 5*p.latency/2)
 	for _, r := range p.readers {
-		if !r.inFlight || r.hurried || !p.answered || 3*r.attempt > attempts {
+		if !r.inFlight && !r.fetched || !p.answered {
+			return forever
+		}
+		if r.fetched || r.hurried || 3*r.attempt > attempts {
 			continue
 		}
-		if overdue := r.started.Add(max(leastOverdue, 5*p.latency/2)).Sub(now); overdue > 0 {
+		if overdue := r.started.Add(limit).Sub(now); overdue > 0 {
 			next = min(next, overdue)
 			continue
 		}
@@ -344,7 +348,7 @@ func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now tim
 		p.res.Retries++
 	}
 	s.active.MoveToBack(p.element)
-	in, attempt := s.input(r.walk), r.attempt
+	in, attempt := r.input(s.pageSize, s.filter), r.attempt
 	mapping := func(e types.Event) CloudResource { return mapEvent(e, p.Region, s.captured, s.opts.raw) }
 	s.group.Go(func() error {
 		defer cancel()
@@ -359,24 +363,6 @@ func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now tim
 		s.fetched <- f
 		return nil
 	})
-}
-
-func (s *scheduler) input(w *walk) *awscloudtrail.LookupEventsInput {
-	in := &awscloudtrail.LookupEventsInput{
-		StartTime:  aws.Time(w.from),
-		EndTime:    aws.Time(w.to),
-		MaxResults: aws.Int32(int32(s.pageSize)),
-	}
-	if w.nextToken != "" {
-		in.NextToken = aws.String(w.nextToken)
-	}
-	if s.filter != (Filter{}) {
-		in.LookupAttributes = []types.LookupAttribute{{
-			AttributeKey:   types.LookupAttributeKey(s.filter.Key),
-			AttributeValue: aws.String(s.filter.Value),
-		}}
-	}
-	return in
 }
 
 // arrived takes what an attempt brought.
@@ -571,29 +557,4 @@ func (s *scheduler) progress(p *partition) {
 
 func (p *partition) failed() bool {
 	return p.res.Err != nil || p.refused != nil || p.res.Skipped != ""
-}
-
-// ledger makes the tokens of one sync. It is never changed.
-type ledger struct {
-	since  SyncToken
-	prior  tokenState // what since says
-	filter string
-	keys   []tokenKey // of the sync's partitions
-}
-
-// token says what is owed when each of the sync's partitions owes its state;
-// the zero state leaves the partition as it was.
-func (l *ledger) token(states []owed) SyncToken {
-	t, changed := l.prior.clone(), false
-	for i, o := range states {
-		if !o.through.IsZero() {
-			t.set(l.keys[i], o)
-			changed = true
-		}
-	}
-	if !changed {
-		return l.since
-	}
-	t.filtered, t.filter = true, l.filter
-	return t.token()
 }

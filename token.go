@@ -211,6 +211,31 @@ func (s tokenState) counterpart(t tokenState, k tokenKey) (tokenKey, bool) {
 	return tokenKey{}, false
 }
 
+// ledger makes the tokens of one sync. It is never changed.
+type ledger struct {
+	since  SyncToken
+	prior  tokenState // what since says
+	filter string
+	keys   []tokenKey // of the sync's partitions
+}
+
+// token says what is owed when each of the sync's partitions owes its state;
+// the zero state leaves the partition as it was.
+func (l *ledger) token(states []owed) SyncToken {
+	t, changed := l.prior.clone(), false
+	for i, o := range states {
+		if !o.through.IsZero() {
+			t.set(l.keys[i], o)
+			changed = true
+		}
+	}
+	if !changed {
+		return l.since
+	}
+	t.filtered, t.filter = true, l.filter
+	return t.token()
+}
+
 // tokenJSON is the format behind tokenPrefix. Times are Unix nanoseconds.
 type tokenJSON struct {
 	Filter *string         `json:"f,omitempty"`
