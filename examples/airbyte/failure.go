@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 
@@ -106,11 +104,15 @@ func partitionFailure(group []*cloudtrail.PartitionError) failure {
 	if first.Partition.RoleARN != "" {
 		f.message += " with role " + first.Partition.RoleARN
 	}
-	if code := errorCode(first); code != "" {
+	code := errorCode(first)
+	if code != "" {
 		f.message += ": " + code
 	}
 	if first.Hint != "" {
 		f.message += ": " + first.Hint
+	}
+	if code == "" && first.Hint == "" {
+		f.message += ": " + first.Err.Error()
 	}
 	return f
 }
@@ -140,18 +142,18 @@ var configCodes = []string{
 // retry, but doesn't say which that was.
 func kind(p *cloudtrail.PartitionError) string {
 	code := errorCode(p)
-	_, isNet := errors.AsType[net.Error](error(p))
 	status, answered := errors.AsType[interface {
 		error
 		HTTPStatusCode() int
 	}](error(p))
 	switch {
-	case slices.Contains(configCodes, code), strings.HasPrefix(p.Hint, "no usable credentials"):
+	case slices.Contains(configCodes, code),
+		p.Partition.Region == "all", // every Region was skipped
+		strings.HasPrefix(p.Hint, "no usable credentials"):
 		return configError
-	case answered && (status.HTTPStatusCode() >= 500 || status.HTTPStatusCode() == 429),
-		strings.Contains(code, "Throttl"), strings.Contains(code, "Unavailable"), strings.Contains(code, "LimitExceeded"),
-		isNet, errors.Is(p, io.EOF), errors.Is(p, io.ErrUnexpectedEOF),
-		errors.Is(p, context.DeadlineExceeded):
+	case code == "", // AWS wasn't reached, or broke off
+		answered && (status.HTTPStatusCode() >= 500 || status.HTTPStatusCode() == 429),
+		strings.Contains(code, "Throttl"), strings.Contains(code, "Unavailable"), strings.Contains(code, "LimitExceeded"):
 		return transientError
 	}
 	return systemError

@@ -118,7 +118,7 @@ func TestCheck(t *testing.T) {
 		},
 		"overload": {
 			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.Status(503),
-			exit: exitFailed, kind: transientError, message: []string{"LookupEvents failed for us-east-1, eu-west-1"},
+			exit: exitFailed, kind: transientError, message: []string{"LookupEvents failed for 111122223333/us-east-1, 111122223333/eu-west-1"},
 		},
 		"throttled": {
 			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.Throttling(),
@@ -128,6 +128,18 @@ func TestCheck(t *testing.T) {
 			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.Cut(),
 			exit: exitFailed, kind: transientError, message: []string{"LookupEvents failed"},
 		},
+		"connection reset": {
+			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.Reset(),
+			exit: exitFailed, kind: transientError, message: []string{"LookupEvents failed", "no connection to CloudTrail"},
+		},
+		"empty answer": {
+			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.EmptyBody(),
+			exit: exitFailed, kind: transientError, message: []string{"LookupEvents failed", "empty"},
+		},
+		"no Region at all": {
+			config: map[string]any{"regions": []string{"all"}}, fault: cloudtrailtest.Error(400, "AccessDeniedException", "with an explicit deny in a service control policy"),
+			kind: configError, message: []string{"every Region was skipped"},
+		},
 		"unheard-of error": {
 			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.Error(400, "SomethingNew", "?"),
 			exit: exitFailed, kind: systemError, message: []string{"SomethingNew"},
@@ -135,7 +147,12 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fake := newFake("us-east-1", "eu-west-1")
-			fake.SetFault(func(cloudtrailtest.Call) *cloudtrailtest.Fault { return test.fault })
+			fake.SetFault(func(c cloudtrailtest.Call) *cloudtrailtest.Fault {
+				if c.Action != "LookupEvents" {
+					return nil
+				}
+				return test.fault
+			})
 			exit, out := drive(t, t.Context(), fake, "check", "--config", write(t, config(test.config)))
 			if exit != test.exit {
 				t.Errorf("exit %d, want %d", exit, test.exit)
