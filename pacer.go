@@ -48,7 +48,7 @@ func (p *pacer) take(now time.Time) time.Duration {
 	if wait := p.next.Sub(now); wait > 0 {
 		return wait
 	}
-	p.next = now.Add(time.Duration(float64(time.Second) / p.rate))
+	p.next = now.Add(time.Duration(min(float64(time.Second)/p.rate, math.MaxInt64/2)))
 	return 0
 }
 

@@ -85,6 +85,7 @@ type partition struct {
 	owed     owed          // by what the handler has stored; zero: as the token says
 	res      PartitionResult
 	answered bool          // a request succeeded
+	done     bool          // nothing more will come of it
 	refused  error         // perhaps just because the Region isn't enabled
 	element  *list.Element // in active, or nil
 }
@@ -110,14 +111,6 @@ type fetched struct {
 	records []CloudResource
 	next    string
 	err     error
-}
-
-// delivery is a page on its way to the handler.
-type delivery struct {
-	part     *partition
-	reader   *reader
-	records  []CloudResource
-	frontier time.Time // of the walk once this page is stored
 }
 
 // errHandlerGone stops the loop when the handler panicked: its last page isn't
@@ -156,7 +149,11 @@ func (s *scheduler) loop(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		timer.Reset(s.start(ctx))
+		if wake := s.start(ctx); wake < forever {
+			timer.Reset(wake)
+		} else {
+			timer.Stop()
+		}
 		s.offer()
 		if s.active.Len() == 0 && s.inFlight == 0 && len(s.queue) == 0 && s.current == nil {
 			return nil
@@ -164,6 +161,7 @@ func (s *scheduler) loop(ctx context.Context) error {
 		select {
 		case f := <-s.fetched:
 			s.arrived(f)
+			s.finish(f.part)
 		case a := <-s.admitted:
 			s.admit(a)
 		case answer, ok := <-s.answers:
@@ -203,6 +201,7 @@ func (s *scheduler) admit(a *account) {
 	for _, p := range s.parts {
 		if p.account == a && a.err != nil {
 			s.fail(p, "GetCredentials", a.err)
+			s.finish(p)
 		}
 	}
 }
@@ -455,7 +454,6 @@ func (s *scheduler) fail(p *partition, op string, err error) {
 		s.log.Warn("partition failed", "partition", p.String(), "error", p.res.Err)
 	}
 	s.deactivate(p)
-	s.progress(p)
 }
 
 func (s *scheduler) deactivate(p *partition) {
@@ -463,98 +461,4 @@ func (s *scheduler) deactivate(p *partition) {
 		s.active.Remove(p.element)
 		p.element = nil
 	}
-}
-
-// settle drops the walks of which everything is stored and notes what the
-// partition owes now.
-func (s *scheduler) settle(p *partition) {
-	p.readers = slices.DeleteFunc(p.readers, func(r *reader) bool { return r.fetched && r.unstored == 0 })
-	p.owed = p.owedAfter(nil)
-	if !slices.ContainsFunc(p.readers, func(r *reader) bool { return !r.fetched }) {
-		s.deactivate(p)
-	}
-	if len(p.readers) == 0 {
-		s.progress(p)
-	}
-}
-
-// owedAfter is what the partition owes once d is stored too.
-func (p *partition) owedAfter(d *delivery) owed {
-	left := make([]window, 0, len(p.readers))
-	for _, r := range p.readers {
-		w := window{r.start, r.delivered}
-		if d != nil && d.reader == r {
-			w.end = d.frontier
-			if r.fetched && r.unstored == 1 {
-				continue
-			}
-		}
-		left = append(left, w)
-	}
-	return p.plan.after(left)
-}
-
-// offer gives the handler the oldest page, if it is idle. The page's token is
-// what will be true once the handler has stored it.
-func (s *scheduler) offer() {
-	if s.current != nil || len(s.queue) == 0 {
-		return
-	}
-	d := s.queue[0]
-	s.queue = slices.Delete(s.queue, 0, 1)
-	s.current = &d
-	d.part.res.Pages++
-	d.part.res.Records += len(d.records)
-	states := make([]owed, len(s.parts))
-	for i, p := range s.parts {
-		states[i] = p.owed
-		if p == d.part {
-			states[i] = p.owedAfter(&d)
-		}
-	}
-	ledger := s.ledger
-	s.pages <- Page{
-		Partition: d.part.Partition,
-		Records:   d.records,
-		token:     func() SyncToken { return ledger.token(states) },
-	}
-}
-
-// stored takes the handler's answer to the page it has. An error ends the sync.
-func (s *scheduler) stored(err error, ok bool) error {
-	d := s.current
-	s.current = nil
-	if !ok {
-		return errHandlerGone
-	}
-	if err != nil {
-		return err
-	}
-	d.reader.unstored--
-	d.reader.delivered = d.frontier
-	s.settle(d.part)
-	if len(d.part.readers) > 0 {
-		s.progress(d.part)
-	}
-	return nil
-}
-
-func (s *scheduler) progress(p *partition) {
-	observe := s.opts.observer.Progress
-	if observe == nil {
-		return
-	}
-	left := time.Duration(0)
-	for _, r := range p.readers {
-		left += window{r.start, r.delivered}.length()
-	}
-	covered := 1.0
-	if p.total > 0 {
-		covered -= float64(left) / float64(p.total)
-	}
-	observe(Progress{p.Partition, p.res.Records, p.res.Pages, covered, len(p.readers) == 0 || p.element == nil && p.failed()})
-}
-
-func (p *partition) failed() bool {
-	return p.res.Err != nil || p.refused != nil || p.res.Skipped != ""
 }

@@ -206,7 +206,7 @@ func (s *scheduler) sync(ctx context.Context, h Handler) (SyncResult, error) {
 	for _, p := range s.parts {
 		if len(p.readers) == 0 { // nothing is owed
 			s.deactivate(p)
-			s.progress(p)
+			s.finish(p)
 		}
 	}
 	stopped, cancel := context.WithCancel(ctx)
