@@ -62,10 +62,13 @@ func (a *Activities) Merge(ctx context.Context, sync string, epoch int64) error 
 		return err
 	}
 	key, fence := Key{Sync: sync}, Fence{epoch, int64(activity.GetInfo(ctx).Attempt)}
-	if _, err := a.Store.Claim(ctx, key, fence); err != nil {
-		return err
+	if _, err = a.Store.Claim(ctx, key, fence); err == nil {
+		err = a.Store.Put(ctx, key, fence, nil, cloudtrail.MergeTokens(tokens...))
 	}
-	return a.Store.Put(ctx, key, fence, nil, cloudtrail.MergeTokens(tokens...))
+	if errors.Is(err, ErrFenced) {
+		return nil // a later sync merges too
+	}
+	return err
 }
 
 // ReadInput is what a Read reads.
@@ -185,8 +188,7 @@ const heartbeatEvery = time.Second
 // RecordHeartbeat waits for Temporal, and reading shouldn't.
 func startHeartbeat(ctx context.Context, first PartitionReport) (beat func(PartitionReport), stop func()) {
 	latest := make(chan PartitionReport, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
+	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		ticker := time.NewTicker(heartbeatEvery)
@@ -196,7 +198,7 @@ func startHeartbeat(ctx context.Context, first PartitionReport) (beat func(Parti
 			select {
 			case report = <-latest:
 			case <-ticker.C:
-			case <-ctx.Done():
+			case <-stopped:
 				return
 			}
 		}
@@ -208,7 +210,7 @@ func startHeartbeat(ctx context.Context, first PartitionReport) (beat func(Parti
 		}
 		latest <- r
 	}
-	return beat, func() { cancel(); <-done }
+	return beat, func() { close(stopped); <-done }
 }
 
 // isCancelled reports whether Temporal wants the activity to end, because it

@@ -77,6 +77,11 @@ func runDemo(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("%d events are missing", missing)
 	}
 	say("every event is stored, %d in all", c.store.size())
+	if fenced, back := c.store.verdict(); len(back) > 0 {
+		return fmt.Errorf("tokens moved backwards: %v", back)
+	} else {
+		say("no token moved backwards; %d calls of workers that had lost their partition were refused", fenced)
+	}
 	partition, excess := c.aws.excess()
 	say("most that a partition was over its quota: %.1f requests %s", excess, partition)
 	c.showWorkers(say)

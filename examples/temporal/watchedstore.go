@@ -73,19 +73,6 @@ func (s *watchedStore) stored() map[string]int {
 	return maps.Clone(s.pages)
 }
 
-// heldBy returns the rows that the worker claimed last.
-func (s *watchedStore) heldBy(worker string) []Key {
-	s.watch.Lock()
-	defer s.watch.Unlock()
-	var keys []Key
-	for key, holder := range s.holders {
-		if holder == worker {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
 // verdict returns how many calls were refused by a fence, and the partitions
 // whose token moved backwards.
 func (s *watchedStore) verdict() (fenced int, back []string) {

@@ -38,22 +38,36 @@ func runWorker(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := dial(ctx, *name, log)
-	if err != nil {
-		return err
+	activities := &Activities{Connector: connector, Store: newStoreClient(*store, *name), Log: log}
+	for ctx.Err() == nil {
+		c, w, err := startWorker(ctx, *name, *queue, *partitions, *throttle, activities)
+		if err == nil {
+			<-ctx.Done()
+			w.Stop() // reading stops at once; other workers go on with its partitions
+			c.Close()
+			return nil
+		}
+		log.Warn("trying again", "error", err) // the server may start later than its workers
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
 	}
-	defer c.Close()
-	w := newWorker(c, *queue, *partitions, *throttle, &Activities{
-		Connector: connector,
-		Store:     newStoreClient(*store, *name),
-		Log:       log,
-	})
-	if err := w.Start(); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	w.Stop() // reading stops at once; other workers go on with its partitions
 	return nil
+}
+
+// startWorker connects to Temporal and starts serving it.
+func startWorker(ctx context.Context, name, queue string, partitions int, throttle time.Duration, a *Activities) (client.Client, worker.Worker, error) {
+	c, err := dial(ctx, name, a.Log)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := newWorker(c, queue, partitions, throttle, a)
+	if err := w.Start(); err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c, w, nil
 }
 
 // newWorker returns a worker that serves everything in this module.
