@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
 const (
@@ -194,17 +195,21 @@ func TestLateEventsAndTheOverlap(t *testing.T) {
 			region.Add(cloudtrailtest.Event{EventID: id, EventName: name, EventTime: now.Add(time.Duration(i-20) * 30 * time.Second)})
 			ids[id] = true
 		}
-		for range 2 { // can't be told apart, so both come, and come again
-			region.Add(cloudtrailtest.Event{EventName: "NoID", EventTime: now.Add(-time.Minute)})
+		// Without an id they can't be told apart: both come, and come again, and a
+		// later one isn't taken for one of them.
+		for _, at := range []time.Duration{-time.Minute, -time.Minute, 3 * time.Minute} {
+			region.Add(cloudtrailtest.Event{EventName: "NoID", EventTime: now.Add(at)})
 		}
 		h, next := newHost(), &pipeline{}
 		r, _ := start(t, testConfig(), fake, h, next)
 		time.Sleep(time.Hour)
 		require.NoError(t, r.Shutdown(t.Context()))
 		got := next.ids()
-		noID := "us-east-1:NoID:" + now.Add(-time.Minute).UTC().Format(time.RFC3339) + ":"
-		require.GreaterOrEqual(t, got[noID], 2)
-		delete(got, noID)
+		for at, n := range map[time.Duration]int{-time.Minute: 2 * 3, 3 * time.Minute: 3} {
+			uid := "us-east-1:NoID:" + now.Add(at).UTC().Format(time.RFC3339) + ":"
+			require.GreaterOrEqual(t, got[uid], n)
+			delete(got, uid)
+		}
 		for id := range ids {
 			require.Equal(t, 1, got[id], id)
 		}
@@ -213,6 +218,16 @@ func TestLateEventsAndTheOverlap(t *testing.T) {
 			require.Empty(t, seen, "what will not come again is forgotten")
 		}
 	})
+}
+
+// However far back a sync reads, only its end is remembered.
+func TestRecentHoldsOnlyWhatComesAgain(t *testing.T) {
+	now, r, p := time.Now(), recent{}, cloudtrail.Partition{Region: "us-east-1"}
+	at := func(id string, ago time.Duration) cloudtrail.CloudResource {
+		return cloudtrail.CloudResource{EventID: id, EventTime: now.Add(-ago), LastCaptured: now}
+	}
+	r.add(p, []cloudtrail.CloudResource{at("new", 0), at("edge", settling), at("old", settling+1)})
+	require.Equal(t, recent{p: {"new": now, "edge": now.Add(-settling)}}, r)
 }
 
 func TestOneRegionFails(t *testing.T) {
@@ -268,7 +283,7 @@ func TestShutdownInTheMiddle(t *testing.T) {
 // Collector allows.
 func TestShutdownGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake, _ := newFake()
+		fake, ids := newFake()
 		release := make(chan struct{})
 		h, next := newHost(), &pipeline{}
 		next.fail = func(int) error { <-release; return nil }
@@ -280,6 +295,9 @@ func TestShutdownGivesUp(t *testing.T) {
 		require.Zero(t, h.closed, "the sync still uses it")
 		close(release)
 		<-r.done
+		token, err := cloudtrail.ParseSyncToken(h.token())
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(read(t, fake, token)), len(ids)-10+1, "the page was taken after all, and that is kept")
 	})
 }
 
@@ -342,4 +360,57 @@ func TestWithoutStorage(t *testing.T) {
 		requireTaken(t, ids, next, 0)
 		require.Equal(t, 1, logs.FilterMessageSnippet("without a storage extension").Len())
 	})
+}
+
+func TestRawEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := cloudtrailtest.New()
+		fake.Account(cloudtrailtest.AccountID).Region("us-east-1").Add(cloudtrailtest.Event{
+			EventID: "1", EventTime: time.Now().Add(-time.Hour), CloudTrailEvent: `{"eventVersion":"1.11"}`})
+		cfg, next := testConfig(), &pipeline{}
+		cfg.RawEvents = true
+		r, _ := start(t, cfg, fake, newHost(), next)
+		time.Sleep(firstSync)
+		require.NoError(t, r.Shutdown(t.Context()))
+		require.Equal(t, 1, next.LogRecordCount())
+		lr := next.AllLogs()[0].ResourceLogs().At(0).ScopeLogs().At(0).LogRecords().At(0)
+		require.Equal(t, `{"eventVersion":"1.11"}`, lr.Body().Str())
+	})
+}
+
+// The Collector's own metrics count what the pipeline took and what it refused.
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake, _ := newFake()
+		telemetry := componenttest.NewTelemetry()
+		defer func() { require.NoError(t, telemetry.Shutdown(context.Background())) }()
+		next := &pipeline{fail: func(n int) error {
+			if n == 4 {
+				return errors.New("queue is full")
+			}
+			return nil
+		}}
+		created, _ := create(t, testConfig(), fake, next)
+		created.set.TelemetrySettings = telemetry.NewTelemetrySettings()
+		r, err := newLogsReceiver(created.set, created.cfg, next)
+		require.NoError(t, err)
+		r.options = created.options
+		require.NoError(t, r.Start(t.Context(), newHost()))
+		time.Sleep(firstSync)
+		require.NoError(t, r.Shutdown(t.Context()))
+		for name, want := range map[string]int64{"otelcol_receiver_accepted_log_records": 30, "otelcol_receiver_refused_log_records": 10} {
+			metric, err := telemetry.GetMetric(name)
+			require.NoError(t, err)
+			require.Equal(t, want, metric.Data.(metricdata.Sum[int64]).DataPoints[0].Value, name)
+		}
+	})
+}
+
+// What the library has to say goes to the Collector's log.
+func TestTheLibraryLogs(t *testing.T) {
+	cfg := testConfig()
+	cfg.Regions = []string{"eu-central-1"}
+	r, logs := start(t, cfg, cloudtrailtest.New(), newHost(), consumertest.NewNop())
+	require.NoError(t, r.Shutdown(t.Context()))
+	require.Equal(t, 1, logs.FilterMessageSnippet("us-east-1 is not among the Regions").Len())
 }
