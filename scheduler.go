@@ -77,14 +77,14 @@ type partition struct {
 	client   LookupEventsAPIClient
 	pageSize int
 	pacer    *pacer
-	latency  time.Duration // running mean
+	latency  time.Duration // running mean of the answers
 	readyAt  time.Time     // the pacer lets no request in before
 	plan     plan
 	total    time.Duration // of the windows to read
 	readers  []*reader     // with something left to fetch or to store, newest first
 	owed     owed          // by what the handler has stored; zero: as the token says
 	res      PartitionResult
-	answered bool          // a request succeeded
+	answers  int           // requests that succeeded
 	done     bool          // nothing more will come of it
 	refused  error         // perhaps just because the Region isn't enabled
 	element  *list.Element // in active, or nil
@@ -117,8 +117,10 @@ type fetched struct {
 // stored.
 var errHandlerGone = errors.New("the handler did not return")
 
-// leastOverdue is when a request is overdue at the earliest.
-const leastOverdue = 5 * time.Second
+const (
+	enoughAnswers = 20              // to know how long the partition's requests take
+	leastOverdue  = 5 * time.Second // when a request is overdue at the earliest
+)
 
 // forever is longer than any wait.
 const forever = time.Duration(math.MaxInt64)
@@ -305,9 +307,12 @@ func (s *scheduler) split(p *partition, r *reader, now time.Time) *reader {
 // page of 35 s. Most of a request's attempts are left to take their time. It
 // returns how long to wait until the next is overdue.
 func (p *partition) hurry(now time.Time, attempts int) time.Duration {
+	if p.answers < enoughAnswers {
+		return forever
+	}
 	next, limit := forever, max(leastOverdue, 5*p.latency/2)
 	for _, r := range p.readers {
-		if !r.inFlight && !r.fetched || !p.answered {
+		if !r.inFlight && !r.fetched {
 			return forever
 		}
 		if r.fetched || r.hurried || 3*r.attempt > attempts {
@@ -374,12 +379,9 @@ func (s *scheduler) arrived(f fetched) {
 		return
 	}
 	p.pacer.succeeded()
-	if took := time.Since(f.started); p.answered {
-		p.latency += (took - p.latency) / 16
-	} else {
-		p.latency = took
-	}
-	p.answered, p.account.trusted = true, true
+	p.answers++
+	p.latency += (time.Since(f.started) - p.latency) / time.Duration(min(p.answers, 16))
+	p.account.trusted = true
 	r.attempt, r.renewed = 0, false
 	records := r.take(f.records, f.next)
 	if s.probe {
@@ -445,9 +447,9 @@ func (s *scheduler) fail(p *partition, op string, err error) {
 	}
 	p.account.trusted = p.account.trusted || isAccessDenied(err)
 	switch {
-	case s.all && !p.answered && isPolicyDeny(err):
+	case s.all && p.answers == 0 && isPolicyDeny(err):
 		p.res.Skipped = "denied by a service control policy"
-	case s.all && !p.answered && isUnknownKey(err) && !enabledByDefault(p.Region):
+	case s.all && p.answers == 0 && isUnknownKey(err) && !enabledByDefault(p.Region):
 		p.refused = err
 	default:
 		p.res.Err = newPartitionError(p.Partition, op, err)
