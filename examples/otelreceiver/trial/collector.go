@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -48,12 +47,10 @@ func (c *collector) kill() {
 	}
 }
 
-// terminate sends SIGTERM and returns an error unless the Collector then ends
-// in good order.
+// terminate sends SIGTERM and returns an error unless the Collector ends in good
+// order. After Ctrl-C, which a terminal sends to both, it may have ended before.
 func (c *collector) terminate() error {
-	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return c.problem(errors.Join(errors.New("it has ended by itself"), c.err))
-	}
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	<-c.exited
 	if c.err != nil {
 		return c.problem(c.err)

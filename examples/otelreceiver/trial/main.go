@@ -29,7 +29,8 @@ func main() {
 	kill := flag.Bool("kill", false, "kill the Collector and stop the sink again and again, and check what arrived")
 	binary := flag.String("collector", "", "a Collector that is built already")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// SIGPIPE: "| head" must not leave the Collector behind.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	if err := run(ctx, *kill, *binary); err != nil {
 		fmt.Fprintln(os.Stderr, "trial:", err)
