@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 )
 
 const (
@@ -62,7 +63,7 @@ func parseRoles(list string) (roles []role, reason string) {
 
 // loadAWSConfig returns what every AWS client is made from. The host's own
 // config wins over the default chains, and keys and Regions in c over both.
-func loadAWSConfig(ctx context.Context, c Config, host *aws.Config) (aws.Config, error) {
+func loadAWSConfig(ctx context.Context, c Config, host *aws.Config, log *slog.Logger) (aws.Config, error) {
 	var keys aws.CredentialsProvider
 	if c.AccessKeyID != "" {
 		keys = credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
@@ -109,6 +110,11 @@ func loadAWSConfig(ctx context.Context, c Config, host *aws.Config) (aws.Config,
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient() // else each client has connections of its own
+	}
+	if cfg.Logger == nil || host == nil { // else the SDK writes to standard error
+		cfg.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...))
+		})
 	}
 	// One attempt per call: see retry.go. RetryMaxAttempts, of AWS_MAX_ATTEMPTS,
 	// would be wrapped around the retryer.

@@ -88,7 +88,7 @@ func New(ctx context.Context, cfg Config, opts ...Option) (*Connector, error) {
 	var base aws.Config
 	var loadErr error
 	if o.client == nil {
-		base, loadErr = loadAWSConfig(ctx, cfg, o.awsConfig)
+		base, loadErr = loadAWSConfig(ctx, cfg, o.awsConfig, o.logger)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -108,11 +108,14 @@ func hint(p Partition, op string, err error) string {
 	case "ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalError", "InternalServerError", "InternalServiceError", "InternalServiceException":
 		return "AWS is in trouble: the next sync goes on from here"
 	}
-	if code != "" {
+	if code != "" && code != unknownCode {
 		return ""
 	}
 	return transportHint(p, op, err)
 }
+
+// unknownCode is what the SDK calls an error whose body names none.
+const unknownCode = "UnknownError"
 
 // transportHint is for failures that AWS didn't answer.
 func transportHint(p Partition, op string, err error) string {
@@ -144,8 +147,14 @@ func transportHint(p Partition, op string, err error) string {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return "no connection to " + service + ": check network, proxy, firewall and the endpoint"
 	}
-	return ""
+	if errors.Is(err, errSkipped) {
+		return "no Region of the account can be read: check which are enabled and what the organization's policies deny"
+	}
+	return "the answer could not be read: if it stays so, check the proxy and the endpoint"
 }
+
+// errSkipped stands for an account of which no Region was read.
+var errSkipped = errors.New("every Region was skipped")
 
 // credentialsError says that the base credentials could not be retrieved.
 type credentialsError struct{ err error }

@@ -244,7 +244,7 @@ func (s *scheduler) result(stopped error) (SyncResult, error) {
 			states[i] = p.owed
 		} else if skipped[p.account]++; skipped[p.account] == s.regions {
 			everywhere := Partition{p.AccountID, p.RoleARN, "all"}
-			errs = append(errs, newPartitionError(everywhere, "LookupEvents", fmt.Errorf("every Region was skipped, the last one because: %s", p.res.Skipped)))
+			errs = append(errs, newPartitionError(everywhere, "LookupEvents", fmt.Errorf("%w, the last one because: %s", errSkipped, p.res.Skipped)))
 		}
 		res.Records += p.res.Records
 		res.Pages += p.res.Pages
