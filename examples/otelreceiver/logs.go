@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudtrail-connector/cloudtrail"
@@ -52,13 +53,13 @@ func fill(lr plog.LogRecord, r cloudtrail.CloudResource) error {
 		}
 		body = string(text)
 	}
-	lr.Body().SetStr(body)
+	lr.Body().SetStr(valid(body))
 	attributes := r.Attributes()
 	lr.Attributes().EnsureCapacity(len(attributes))
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		switch v := attributes[name].(type) {
 		case string:
-			lr.Attributes().PutStr(name, v)
+			lr.Attributes().PutStr(name, valid(v))
 		case bool:
 			lr.Attributes().PutBool(name, v)
 		case time.Time:
@@ -76,9 +77,13 @@ func fill(lr plog.LogRecord, r cloudtrail.CloudResource) error {
 // putResource uses the names of the record's JSON; what is empty is left out.
 func putResource(m pcommon.Map, r cloudtrail.Resource) {
 	if r.Type != "" {
-		m.PutStr("resourceType", r.Type)
+		m.PutStr("resourceType", valid(r.Type))
 	}
 	if r.Name != "" {
-		m.PutStr("resourceName", r.Name)
+		m.PutStr("resourceName", valid(r.Name))
 	}
 }
+
+// valid makes s a text that OTLP can carry. A backend refuses any other, for
+// good, and with it the whole page.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -85,3 +85,16 @@ func TestUnknownAccount(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]any{"cloud.provider": "aws", "cloud.region": "us-east-1"}, logs.ResourceLogs().At(0).Resource().Attributes().AsRaw())
 }
+
+// Protocol buffers carry UTF-8 only; one such text would have a backend refuse
+// its page for ever.
+func TestInvalidUTF8(t *testing.T) {
+	bad := "a\xffb"
+	lr := plog.NewLogRecord()
+	require.NoError(t, fill(lr, cloudtrail.CloudResource{Username: bad, Raw: bad, Resources: []cloudtrail.Resource{{Type: bad, Name: bad}}}))
+	require.Equal(t, "a\uFFFDb", lr.Body().Str())
+	require.Equal(t, map[string]any{
+		"USERNAME":  "a\uFFFDb",
+		"RESOURCES": []any{map[string]any{"resourceType": "a\uFFFDb", "resourceName": "a\uFFFDb"}},
+	}, lr.Attributes().AsRaw())
+}
