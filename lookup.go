@@ -39,7 +39,10 @@ func newClient(cfg aws.Config, region string) LookupEventsAPIClient {
 // empty success without NextToken, which would silently end the paging.
 type bodyGuard struct{ awscloudtrail.HTTPClient }
 
-var errEmptyBody = errors.New("empty response body")
+var (
+	errEmptyBody = errors.New("empty response body")
+	errNoAnswer  = fmt.Errorf("no answer within %s", requestTimeout)
+)
 
 func (g bodyGuard) Do(req *http.Request) (*http.Response, error) {
 	resp, err := g.HTTPClient.Do(req)
@@ -80,7 +83,7 @@ func (w *walk) input(pageSize int, f Filter) *awscloudtrail.LookupEventsInput {
 
 // lookup makes one attempt of one request and maps what it returns.
 func lookup(ctx context.Context, client LookupEventsAPIClient, in *awscloudtrail.LookupEventsInput, mapping func(types.Event) CloudResource) (records []CloudResource, next string, err error) {
-	attempt, cancel := context.WithTimeoutCause(ctx, requestTimeout, fmt.Errorf("no answer within %s", requestTimeout))
+	attempt, cancel := context.WithTimeoutCause(ctx, requestTimeout, errNoAnswer)
 	defer cancel()
 	out, err := client.LookupEvents(attempt, in)
 	if err != nil {

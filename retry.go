@@ -60,7 +60,7 @@ func classify(err error) failure {
 			return fatal
 		}
 	}
-	if api != nil && api.ErrorFault() != smithy.FaultServer {
+	if api != nil && api.ErrorCode() != "" && api.ErrorFault() != smithy.FaultServer {
 		return fatal
 	}
 	return transient // the connection, or a timeout

@@ -1,7 +1,6 @@
 package cloudtrail
 
 import (
-	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -118,6 +117,7 @@ type fetched struct {
 var errHandlerGone = errors.New("the handler did not return")
 
 const (
+	mostParts     = 100             // that a walk is split into at once
 	enoughAnswers = 20              // to know how long the partition's requests take
 	leastOverdue  = 5 * time.Second // when a request is overdue at the earliest
 )
@@ -180,7 +180,7 @@ func (s *scheduler) loop(ctx context.Context) error {
 // for: inside the SDK's call one attempt at LookupEvents would hide several at
 // STS.
 func (s *scheduler) retrieve(ctx context.Context) {
-	slots := make(chan struct{}, s.parallel)
+	slots := make(chan struct{}, min(s.parallel, len(s.parts)))
 	begun := map[*account]bool{}
 	for _, p := range s.parts {
 		a := p.account
@@ -229,7 +229,10 @@ func (s *scheduler) start(ctx context.Context) time.Duration {
 					}
 					continue
 				}
-				if wait = cmp.Or(wait, p.take(now)); wait > 0 {
+				if wait == 0 {
+					wait = p.take(now)
+				}
+				if wait > 0 {
 					wake = min(wake, wait)
 					continue
 				}
@@ -291,7 +294,7 @@ func (s *scheduler) split(p *partition, r *reader, now time.Time) *reader {
 			back = min(back, r.started.Add(p.latency).Sub(now))
 		}
 	}
-	follow := min(float64(s.parallel-s.inFlight-len(s.queue)-1), s.opts.rate*max(0, back-1).Seconds())
+	follow := min(float64(s.parallel-s.inFlight-len(s.queue)-1), s.opts.rate*max(0, back-1).Seconds(), mostParts)
 	mid, ok := r.splitAt(p.pageSize, int(follow))
 	if !ok { // the parts would be shorter than a second
 		mid, _ = r.splitAt(p.pageSize, 0)
@@ -345,8 +348,8 @@ func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now tim
 	r.attempt++
 	r.started, r.hurried = now, false
 	s.inFlight++
-	ctx, r.cancel = context.WithCancel(ctx)
-	cancel := r.cancel
+	attemptCtx, cancel := context.WithCancel(ctx)
+	r.cancel = cancel
 	p.res.Requests++
 	if r.attempt > 1 {
 		p.res.Retries++
@@ -357,14 +360,17 @@ func (s *scheduler) launch(ctx context.Context, p *partition, r *reader, now tim
 	s.group.Go(func() error {
 		defer cancel()
 		f := fetched{part: p, reader: r, started: now}
-		f.records, f.next, f.err = lookup(ctx, p.client, in, mapping)
+		f.records, f.next, f.err = lookup(attemptCtx, p.client, in, mapping)
 		if f.err != nil {
 			f.err = scrub(f.err)
 		}
 		if observe := s.opts.observer.Request; observe != nil {
 			observe(RequestInfo{p.Partition, attempt, len(f.records), time.Since(now), f.err})
 		}
-		s.fetched <- f
+		select {
+		case s.fetched <- f:
+		case <-ctx.Done(): // the loop has ended
+		}
 		return nil
 	})
 }

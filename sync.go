@@ -148,7 +148,7 @@ func (c *Connector) newScheduler(ctx context.Context, o SyncOptions) (*scheduler
 		captured: now,
 		ledger:   &ledger{filter: o.Filter.String()},
 		active:   list.New(),
-		fetched:  make(chan fetched, c.cfg.ParallelRequests),
+		fetched:  make(chan fetched),
 		admitted: make(chan *account, len(sessions)),
 		pages:    make(chan Page, 1),
 		answers:  make(chan error, 1),

@@ -32,6 +32,7 @@ type walk struct {
 	asked      bool            // one of them came again; it was tried once more
 	replays    int             // since the last new event
 
+	untimed bool    // it saw an event without a time, which no split could assign
 	density float64 // new events per second on the last page that had some; 0: none seen
 	fetched bool    // nothing remains to be fetched
 }
@@ -60,11 +61,14 @@ func (w *walk) left() window { return window{w.start, w.frontier} }
 // take moves the walk on by a page and returns its new records, in records'
 // memory. An event without a time stands where the one before it does.
 func (w *walk) take(records []CloudResource, next string) []CloudResource {
-	before, at, past := w.frontier, w.frontier.Add(-1), false
+	before, at := w.frontier, w.frontier.Add(-1)
+	past, news := false, false
 	page := make(map[string]bool, len(records))
 	kept := records[:0]
 	for _, r := range records {
-		if !r.EventTime.IsZero() {
+		if r.EventTime.IsZero() {
+			w.untimed = true
+		} else {
 			at = r.EventTime
 		}
 		if w.innerStart && at.Before(w.start) {
@@ -75,18 +79,23 @@ func (w *walk) take(records []CloudResource, next string) []CloudResource {
 			continue
 		}
 		if edge := at.Add(1); edge.Before(w.frontier) || w.atFrontier == nil {
-			w.frontier, w.atFrontier = later(earlier(edge, w.frontier), w.start), map[string]bool{}
+			w.frontier = earlier(edge, w.frontier)
+			if len(w.atFrontier) > maxPageSize || w.atFrontier == nil {
+				w.atFrontier = map[string]bool{} // clearing a large one takes its size, again and again
+			}
+			clear(w.atFrontier)
 		}
 		id := r.EventID
-		if id != "" && (page[id] || w.lastPage[id] || w.atFrontier[id]) {
-			page[id] = true
-			continue
-		}
 		if id != "" {
+			repeated := page[id] || w.lastPage[id] || w.atFrontier[id]
 			page[id] = true
+			if repeated {
+				continue
+			}
 			if at.Add(1).Equal(w.frontier) {
 				w.atFrontier[id] = true
 			}
+			news = true
 		}
 		kept = append(kept, r)
 	}
@@ -97,11 +106,15 @@ func (w *walk) take(records []CloudResource, next string) []CloudResource {
 		// A page within one second says no more than its second.
 		span := max(time.Second, before.Sub(w.frontier))
 		w.density = float64(len(kept)) / span.Seconds()
+	}
+	// Events that can't be recognised are news only where they lead on.
+	news = news || w.frontier.Before(before)
+	if news {
 		w.replays = 0
 	}
 	w.fetched = past || next == ""
 	if !w.fetched {
-		w.follow(next, len(kept) > 0)
+		w.follow(next, news)
 	}
 	return kept
 }
@@ -134,8 +147,12 @@ func (w *walk) replay() {
 	w.begin()
 }
 
-// expected is how many events remain, by the density seen.
+// expected is how many events remain, by the density seen; 0 where the walk
+// can't be split.
 func (w *walk) expected() float64 {
+	if w.untimed {
+		return 0
+	}
 	return w.density * w.left().length().Seconds()
 }
 
