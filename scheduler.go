@@ -162,6 +162,9 @@ func (s *scheduler) loop(ctx context.Context) error {
 		}
 		select {
 		case f := <-s.fetched:
+			if f.err != nil && ctx.Err() != nil {
+				return ctx.Err() // its error says no more
+			}
 			s.arrived(f)
 			s.finish(f.part)
 		case a := <-s.admitted:
