@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -81,10 +82,16 @@ func TestWorkersDie(t *testing.T) {
 
 	x.command("start", "-name", "chaos", "-every", "5s", "-batch", "20", "-heartbeat-timeout", "5s")
 	schedule := c.client.ScheduleClient().GetHandle(ctx, "chaos")
-	describe := func() client.ScheduleInfo {
-		described, err := schedule.Describe(ctx)
-		require.NoError(t, err)
-		return described.Info
+	// info asks until the server, which may just have come up, answers.
+	info := func() (info client.ScheduleInfo) {
+		x.until("the server describes the schedule", func() bool {
+			described, err := schedule.Describe(ctx)
+			if err == nil {
+				info = described.Info
+			}
+			return err == nil
+		})
+		return info
 	}
 	for kill := range 10 {
 		switch kill {
@@ -93,14 +100,14 @@ func TestWorkersDie(t *testing.T) {
 		case 5:
 			x.killServer()
 		case 7: // the last kills are in syncs that go on from a token
-			x.until("a third sync starts", func() bool { return describe().NumActions >= 3 })
+			x.until("a third sync starts", func() bool { return info().NumActions >= 3 })
 		}
 		x.killWorker(kill)
 	}
 	x.Logf("status:\n%s", x.command("status", "-name", "chaos"))
 	require.NoError(t, schedule.Pause(ctx, client.SchedulePauseOptions{}))
-	x.until("the schedule's last sync ends", func() bool { return len(describe().RunningWorkflows) == 0 })
-	assert.Positive(t, describe().NumActionsSkippedOverlap, "syncs that were due while one was running")
+	x.until("the schedule's last sync ends", func() bool { return len(info().RunningWorkflows) == 0 })
+	assert.Positive(t, info().NumActionsSkippedOverlap, "syncs that were due while one was running")
 
 	until := time.Now()
 	x.Logf("the last sync: %s", x.command("start", "-name", "chaos", "-heartbeat-timeout", "5s"))
@@ -132,29 +139,44 @@ func (x *chaos) verify(until time.Time) {
 // killWorker kills a worker at random, once it is at work, and starts it again.
 func (x *chaos) killWorker(kill int) {
 	i, name := x.pick()
-	x.untilStored(name, 3+x.rng.IntN(20))
+	x.untilStored(name, 5+x.rng.IntN(60))
 	x.workers[i].kill()
 	x.Logf("%s: kill %d: %s, with %d partitions; pages: %s", time.Now().Format(time.TimeOnly), kill+1, name, len(x.heldBy(name)), counts(x.store.stored()))
 	require.NoError(x, x.startWorker(i))
 }
 
-// stopWorker stops a worker until somebody else has one of its partitions, and
-// lets it go on.
+// stopWorker stops a worker until others have everything that it was reading,
+// and lets it go on.
 func (x *chaos) stopWorker() {
 	i, name := x.pick()
-	x.untilStored(name, 5)
+	before := x.writes()
+	x.untilStored(name, 20)
 	require.NoError(x, x.workers[i].Process.Signal(syscall.SIGSTOP))
-	held := x.heldBy(name)
-	x.Logf("%s: stopped %s, with %d partitions", time.Now().Format(time.TimeOnly), name, len(held))
+	var held []Key // what this very process has stored a page of
+	after := x.writes()
+	for _, key := range x.heldBy(name) {
+		if after[key] > before[key] {
+			held = append(held, key)
+		}
+	}
+	require.NotEmpty(x, held)
+	x.Logf("%s: stopped %s, which is reading %d partitions", time.Now().Format(time.TimeOnly), name, len(held))
 	x.until("others take the partitions of "+name, func() bool {
 		still := x.heldBy(name)
-		return slices.ContainsFunc(held, func(key Key) bool { return !slices.Contains(still, key) })
+		return !slices.ContainsFunc(held, func(key Key) bool { return slices.Contains(still, key) })
 	})
 	fenced, _ := x.store.verdict()
 	require.NoError(x, x.workers[i].Process.Signal(syscall.SIGCONT))
 	x.untilStored(name, 5)
-	after, _ := x.store.verdict()
-	x.Logf("%s: %s went on; %d of its writes were fenced", time.Now().Format(time.TimeOnly), name, after-fenced)
+	now, _ := x.store.verdict()
+	x.Logf("%s: %s went on; %d of its writes were fenced", time.Now().Format(time.TimeOnly), name, now-fenced)
+}
+
+// writes returns how often each row was written.
+func (x *chaos) writes() map[Key]int {
+	x.store.watch.Lock()
+	defer x.store.watch.Unlock()
+	return maps.Clone(x.store.writes)
 }
 
 // killServer kills the Temporal server and starts it again with its database.

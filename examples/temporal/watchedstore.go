@@ -18,12 +18,13 @@ type watchedStore struct {
 	watch   sync.Mutex
 	holders map[Key]string // the worker that claimed the row last
 	pages   map[string]int // stored by each worker
+	writes  map[Key]int    // of the row
 	fenced  int            // calls refused
 	back    []string       // partitions whose token moved backwards: must stay empty
 }
 
 func newWatchedStore() *watchedStore {
-	return &watchedStore{memoryStore: newMemoryStore(), holders: map[Key]string{}, pages: map[string]int{}}
+	return &watchedStore{memoryStore: newMemoryStore(), holders: map[Key]string{}, pages: map[string]int{}, writes: map[Key]int{}}
 }
 
 // Claim implements Store.
@@ -48,6 +49,7 @@ func (s *watchedStore) Put(ctx context.Context, key Key, f Fence, records []clou
 		s.fenced++
 		return err
 	}
+	s.writes[key]++
 	if key.Partition == "" {
 		return nil
 	}
