@@ -155,20 +155,21 @@ func (r *logsReceiver) deliver(ctx context.Context, page cloudtrail.Page) error 
 // the next interval in any case; what it calls permanent needs a person all the
 // same, so that is the status until the Collector is started again.
 func (r *logsReceiver) report(err error) {
-	for _, e := range parts(err) {
-		r.set.Logger.Error("the sync is not complete; the next interval goes on from here", zap.Error(e))
-	}
-	if r.broken {
-		return
-	}
-	event := componentstatus.NewEvent(componentstatus.StatusOK)
+	log, event := r.set.Logger.Warn, componentstatus.NewEvent(componentstatus.StatusOK)
+	permanent := isPermanent(err)
 	switch {
-	case isPermanent(err):
-		event, r.broken = componentstatus.NewPermanentErrorEvent(err), true
+	case permanent:
+		log, event = r.set.Logger.Error, componentstatus.NewPermanentErrorEvent(err)
 	case err != nil:
 		event = componentstatus.NewRecoverableErrorEvent(err)
 	}
-	componentstatus.ReportStatus(r.host, event)
+	for _, e := range parts(err) {
+		log("the sync is not complete; the next interval goes on from here", zap.Error(e))
+	}
+	if !r.broken {
+		componentstatus.ReportStatus(r.host, event)
+	}
+	r.broken = r.broken || permanent
 }
 
 // isPermanent reports whether the next interval is bound to fail in the same

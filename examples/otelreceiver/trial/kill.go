@@ -27,14 +27,24 @@ func killing(ctx context.Context, c *collector, s *sink, ids map[string]bool) er
 	taken := func(n int) func() bool {
 		return func() bool { different, _ := s.counts(); return different >= n }
 	}
-	for _, n := range []int{1, 150, 400, 650, 900} {
+	for i, n := range []int{1, 150, 300, 450, 600, 750, 900} {
 		if err := c.wait(ctx, fmt.Sprintf("%d events", n), taken(n)); err != nil {
 			return err
 		}
+		when := "just taken"
+		if i%2 == 1 {
+			when = "on its way"
+			before := s.held.Load()
+			s.hold.Store(true)
+			if err := c.wait(ctx, "a page on its way", func() bool { return s.held.Load() > before }); err != nil {
+				return err
+			}
+		}
 		c.kill()
+		s.hold.Store(false)
 		interruptions++
 		different, _ := s.counts()
-		fmt.Printf("SIGKILL after %d of %d events\n", different, len(ids))
+		fmt.Printf("SIGKILL after %d of %d events, with a page %s\n", different, len(ids), when)
 		if different >= len(ids) {
 			return errors.New("that was not in the middle")
 		}

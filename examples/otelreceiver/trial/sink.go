@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -19,6 +20,9 @@ type sink struct {
 	address string
 	print   bool
 	server  *http.Server
+
+	hold atomic.Bool  // leave requests unanswered, and take nothing of them
+	held atomic.Int64 // how many were left so
 
 	mu    sync.Mutex
 	taken map[string]int // by UID
@@ -60,6 +64,11 @@ func (s *sink) export(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil || r.URL.Path != "/v1/logs" {
 		http.Error(w, fmt.Sprint(r.URL.Path, ": ", err), http.StatusBadRequest)
+		return
+	}
+	if s.hold.Load() {
+		s.held.Add(1)
+		<-r.Context().Done()
 		return
 	}
 	s.take(request.Logs())
