@@ -83,12 +83,19 @@ func loadAWSConfig(ctx context.Context, c Config, host *aws.Config, log *slog.Lo
 		}
 	}
 	if cfg.Region == "" || cfg.Credentials == nil {
-		load := func(region string) (aws.Config, error) {
-			return config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithHTTPClient(cfg.HTTPClient),
-				config.WithCredentialsProvider(keys),
-				config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) {
-					o.ExpiryWindow, o.ExpiryWindowJitterFrac = expiryWindow, 0.2
-				}))
+		load := func(region string) (found aws.Config, err error) {
+			// With AWS_CA_BUNDLE the chain takes no client but the SDK's own.
+			for _, client := range []aws.HTTPClient{cfg.HTTPClient, nil} {
+				found, err = config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithHTTPClient(client),
+					config.WithCredentialsProvider(keys),
+					config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) {
+						o.ExpiryWindow, o.ExpiryWindowJitterFrac = expiryWindow, 0.2
+					}))
+				if err == nil || client == nil {
+					break
+				}
+			}
+			return found, err
 		}
 		found, err := load(cmp.Or(region, cfg.Region))
 		if err == nil && found.Region == "" {

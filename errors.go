@@ -109,7 +109,7 @@ func hint(p Partition, op string, err error) string {
 		return "AWS is in trouble: the next sync goes on from here"
 	}
 	if code != "" && code != unknownCode {
-		return ""
+		return "look the code up in the API reference of " + op
 	}
 	return transportHint(p, op, err)
 }
@@ -119,9 +119,6 @@ const unknownCode = "UnknownError"
 
 // transportHint is for failures that AWS didn't answer.
 func transportHint(p Partition, op string, err error) string {
-	if errors.Is(err, context.Canceled) {
-		return ""
-	}
 	if _, ok := errors.AsType[*credentialsError](err); ok {
 		return "no usable credentials: set an access key, or AWS_ACCESS_KEY_ID or AWS_PROFILE, or run where there is an instance or task role"
 	}
@@ -150,7 +147,10 @@ func transportHint(p Partition, op string, err error) string {
 	if errors.Is(err, errSkipped) {
 		return "no Region of the account can be read: check which are enabled and what the organization's policies deny"
 	}
-	return "the answer could not be read: if it stays so, check the proxy and the endpoint"
+	if errors.Is(err, errCircle) {
+		return "CloudTrail's paging is in trouble: the next sync goes on from here"
+	}
+	return "if it stays so, check the network, the proxy and the endpoint"
 }
 
 // errSkipped stands for an account of which no Region was read.

@@ -15,7 +15,7 @@ import (
 const allRegions = "all"
 
 // regionPattern lets Regions through that are newer than this list.
-var regionPattern = regexp.MustCompile(`^[a-z]{2,}(-[a-z]{2,})+-[0-9]{1,2}$`)
+var regionPattern = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+-[0-9]+$`)
 
 // The Regions with CloudTrail, per AWS partition. No API lists the enabled ones
 // of an account with only cloudtrail:LookupEvents. Always-enabled ones stand

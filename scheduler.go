@@ -122,6 +122,9 @@ const (
 	leastOverdue  = 5 * time.Second // when a request is overdue at the earliest
 )
 
+// errCircle ends a partition whose NextTokens lead nowhere.
+var errCircle = errors.New("NextTokens lead nowhere: no new event")
+
 // forever is longer than any wait.
 const forever = time.Duration(math.MaxInt64)
 
@@ -151,12 +154,12 @@ func (s *scheduler) loop(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		s.offer() // first: it makes room
 		if wake := s.start(ctx); wake < forever {
 			timer.Reset(wake)
 		} else {
 			timer.Stop()
 		}
-		s.offer()
 		if s.active.Len() == 0 && s.inFlight == 0 && len(s.queue) == 0 && s.current == nil {
 			return nil
 		}
@@ -401,7 +404,7 @@ func (s *scheduler) arrived(f fetched) {
 		s.queue = append(s.queue, delivery{p, r, records, r.frontier})
 	}
 	if !r.fetched && r.replays > s.attempts {
-		s.fail(p, "LookupEvents", fmt.Errorf("NextTokens lead nowhere: no new event after %d replays", s.attempts))
+		s.fail(p, "LookupEvents", fmt.Errorf("%w after %d replays", errCircle, s.attempts))
 	}
 	s.settle(p)
 }
@@ -454,15 +457,19 @@ func (s *scheduler) fail(p *partition, op string, err error) {
 	if p.element == nil {
 		return
 	}
-	p.account.trusted = p.account.trusted || isAccessDenied(err)
+	failed := newPartitionError(p.Partition, op, err)
+	probe := s.all && p.answers == 0 && failed.Op == "LookupEvents" // and not AssumeRole, say
+	if failed.Op == "LookupEvents" && isAccessDenied(err) {
+		p.account.trusted = true
+	}
 	switch {
-	case s.all && p.answers == 0 && isPolicyDeny(err):
+	case probe && isPolicyDeny(err):
 		p.res.Skipped = "denied by a service control policy"
-	case s.all && p.answers == 0 && isUnknownKey(err) && !enabledByDefault(p.Region):
+	case probe && isUnknownKey(err) && !enabledByDefault(p.Region):
 		p.refused = err
 	default:
-		p.res.Err = newPartitionError(p.Partition, op, err)
-		s.log.Warn("partition failed", "partition", p.String(), "error", p.res.Err)
+		p.res.Err = failed
+		s.log.Warn("partition failed", "partition", p.String(), "error", failed)
 	}
 	s.deactivate(p)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,11 +70,12 @@ func TestEventsOfSimpleStubsComeOnce(t *testing.T) {
 								}
 								pages = append(pages, page)
 							}
-							serve, stale := fixedPages(latency, pages...), staleAt != ""
+							serve := fixedPages(latency, pages...)
+							var stale atomic.Bool
+							stale.Store(staleAt != "")
 							var got counter
 							c := stubbed(t, Config{}, func(ctx context.Context, in *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
-								if stale && aws.ToString(in.NextToken) == staleAt {
-									stale = false
+								if aws.ToString(in.NextToken) == staleAt && stale.CompareAndSwap(true, false) {
 									return nil, &types.InvalidNextTokenException{}
 								}
 								return serve(ctx, in)

@@ -181,34 +181,40 @@ func (s tokenState) clone() tokenState {
 }
 
 func (s tokenState) merge(t tokenState) tokenState {
-	m := s.clone()
-	m.filtered, m.filter = s.filtered || t.filtered, cmp.Or(s.filter, t.filter)
-	m.mixed = s.mixed || t.mixed || s.filtered && t.filtered && s.filter != t.filter
-	m.since = later(s.since, t.since)
-	for k, o := range t.owed {
-		if mine, ok := s.counterpart(t, k); ok {
-			o = both(o, s.owed[mine])
+	m := tokenState{
+		filtered: s.filtered || t.filtered,
+		filter:   cmp.Or(s.filter, t.filter),
+		mixed:    s.mixed || t.mixed || s.filtered && t.filtered && s.filter != t.filter,
+		since:    later(s.since, t.since),
+		owed:     s.named(t),
+	}
+	for k, o := range t.named(s) {
+		if mine, ok := m.owed[k]; ok {
+			o = both(o, mine)
 		}
-		m.set(k, o)
+		m.owed[k] = o
 	}
 	return m
 }
 
-// counterpart returns the key under which s has t's partition k. An unknown
-// account is taken for a known one only where there is just one.
-func (s tokenState) counterpart(t tokenState, k tokenKey) (tokenKey, bool) {
-	if _, ok := s.owed[k]; ok {
-		return k, true
+// named returns what s says of each partition, that of an unknown account under
+// the one id that s and t know in its Region, if it is one.
+func (s tokenState) named(t tokenState) map[tokenKey]owed {
+	named := make(map[tokenKey]owed, len(s.owed))
+	for k, o := range s.owed {
+		if k.account == "" {
+			known := append(s.known(k.region), t.known(k.region)...)
+			slices.SortFunc(known, tokenKey.compare)
+			if known = slices.Compact(known); len(known) == 1 {
+				k = known[0]
+			}
+		}
+		if mine, ok := named[k]; ok { // under its id too
+			o = both(o, mine)
+		}
+		named[k] = o
 	}
-	mine, theirs := s.known(k.region), t.known(k.region)
-	unknown := tokenKey{"", k.region}
-	switch _, ok := s.owed[unknown]; {
-	case k == unknown && len(mine) == 1:
-		return mine[0], true
-	case k != unknown && ok && len(mine) == 0 && len(theirs) == 1:
-		return unknown, true
-	}
-	return tokenKey{}, false
+	return named
 }
 
 // ledger makes the tokens of one sync. It is never changed.
