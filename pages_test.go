@@ -144,7 +144,7 @@ func TestTokensInACircle(t *testing.T) {
 		c, err := New(t.Context(), Config{DefaultRegion: "us-east-1", MaxRetries: 3}, WithClient(func(Partition) LookupEventsAPIClient { return s }))
 		require.NoError(t, err)
 		res, err := c.Sync(t.Context(), SyncOptions{}, discard)
-		require.ErrorContains(t, err, "NextTokens lead nowhere")
+		require.ErrorContains(t, err, "NextTokens lead")
 		require.Zero(t, res.Pages)
 		require.Less(t, s.requests.Load(), int64(50))
 	})
