@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudtrail-connector/cloudtrail/cloudtrailtest"
 )
 
 // lookupFunc is a stubbed client.
@@ -236,4 +238,49 @@ func TestProgress(t *testing.T) {
 			require.InDelta(t, float64(i+1)/14.4, r.Covered, 0.001)
 		}
 	})
+}
+
+// A page that the handler has been given holds no slot: with a single one the
+// next page is fetched meanwhile.
+func TestHandlerHoldsNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pages [][]types.Event
+		for i := range 30 {
+			pages = append(pages, []types.Event{{EventId: aws.String(fmt.Sprint(i)), EventTime: aws.Time(time.Now().Add(-time.Duration(i) * time.Minute))}})
+		}
+		begin := time.Now()
+		c := stubbed(t, Config{ParallelRequests: 1}, fixedPages(time.Second, pages...))
+		_, err := c.Sync(t.Context(), SyncOptions{}, func(context.Context, Page) error {
+			time.Sleep(900 * time.Millisecond)
+			return nil
+		})
+		require.NoError(t, err)
+		require.Less(t, time.Since(begin), 32*time.Second) // in virtual time
+	})
+}
+
+// While the handler is stuck, no more pages pile up than ParallelRequests.
+func TestPagesWaitingAreBounded(t *testing.T) {
+	for _, parallel := range []int{1, 2, 7} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := cloudtrailtest.New()
+			roles, regions := many(fake, 5)
+			for _, r := range regions {
+				r.SetHistory(week(2_000))
+			}
+			c, err := New(t.Context(), Config{AssumeRoleARN: roles, DefaultRegion: "us-east-1", ParallelRequests: parallel}, WithAWSConfig(fake.AWSConfig("us-east-1")))
+			require.NoError(t, err)
+			pages := 0
+			_, err = c.Sync(t.Context(), SyncOptions{}, func(context.Context, Page) error {
+				pages++
+				if pages%50 == 1 {
+					time.Sleep(time.Hour)
+					require.Equal(t, pages+parallel, fake.Stats().Requests)
+				}
+				return nil
+			})
+			require.NoError(t, err)
+			require.Equal(t, 200, pages)
+		})
+	}
 }
