@@ -355,3 +355,25 @@ func TestRefusedOptions(t *testing.T) {
 		require.Zero(t, fake.Stats().Requests)
 	})
 }
+
+// A page's token, too, leaves out a Region that turned out not to be enabled.
+func TestPageTokenLeavesOutSkippedRegions(t *testing.T) {
+	t.Skip("a page's token claims that the Region's window is owed; the result's doesn't")
+	synctest.Test(t, func(t *testing.T) {
+		fake := cloudtrailtest.New()
+		region := fake.Account(cloudtrailtest.AccountID).Region("us-east-1")
+		region.SetHistory(week(300))
+		region.SetLatency(always(time.Second))
+		var last SyncToken
+		res, err := connect(t, fake, Config{Regions: []string{"all"}, ParallelRequests: 64}).Sync(t.Context(), SyncOptions{}, func(_ context.Context, p Page) error {
+			last = p.Token()
+			return nil
+		})
+		require.NoError(t, err)
+		skipped := tokenKey{cloudtrailtest.AccountID, "eu-south-1"}
+		for _, token := range []SyncToken{res.Token, last} {
+			_, known := token.state().owed[skipped]
+			require.False(t, known)
+		}
+	})
+}
