@@ -17,9 +17,14 @@
 //			return upsert(ctx, page.Records) // by UID: recent events come again
 //		})
 //	save(result.Token.String()) // also when err isn't nil: it keeps what is owed
+//	return err
 //
-// The credentials need nothing but cloudtrail:LookupEvents, and sts:AssumeRole
-// where roles are listed. CloudTrail keeps 90 days of management events:
+// Events arrive late, so a sync reads the last 15 minutes of the one before once
+// more; the records have the same UIDs. A host that stores [Page.Token] with each
+// page may be killed at any time: what it stored last is where to go on.
+//
+// The credentials need cloudtrail:LookupEvents alone, and sts:AssumeRole where
+// roles are listed. CloudTrail keeps 90 days of management events:
 // https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 package cloudtrail
 
