@@ -3,6 +3,7 @@ package cloudtrail
 import (
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
@@ -43,12 +44,12 @@ type Resource struct {
 // of time captured.
 func mapEvent(e types.Event, region string, captured time.Time, raw bool) CloudResource {
 	r := CloudResource{
-		EventID:       aws.ToString(e.EventId),
-		EventName:     aws.ToString(e.EventName),
-		EventSource:   aws.ToString(e.EventSource),
+		EventID:       valid(e.EventId),
+		EventName:     valid(e.EventName),
+		EventSource:   valid(e.EventSource),
 		EventTime:     eventTime(e.EventTime),
-		AccessKeyID:   aws.ToString(e.AccessKeyId),
-		Username:      aws.ToString(e.Username),
+		AccessKeyID:   valid(e.AccessKeyId),
+		Username:      valid(e.Username),
 		CloudProvider: "AWS",
 		Region:        region,
 		LastCaptured:  captured.UTC().Round(0), // without the monotonic clock, so that records compare
@@ -59,11 +60,11 @@ func mapEvent(e types.Event, region string, captured time.Time, raw bool) CloudR
 	if len(e.Resources) > 0 {
 		r.Resources = make([]Resource, len(e.Resources))
 		for i, s := range e.Resources {
-			r.Resources[i] = Resource{Type: aws.ToString(s.ResourceType), Name: aws.ToString(s.ResourceName)}
+			r.Resources[i] = Resource{Type: valid(s.ResourceType), Name: valid(s.ResourceName)}
 		}
 	}
 	if raw {
-		r.Raw = aws.ToString(e.CloudTrailEvent)
+		r.Raw = valid(e.CloudTrailEvent)
 	}
 	r.UID = r.EventID
 	if r.UID == "" {
@@ -78,6 +79,15 @@ func mapEvent(e types.Event, region string, captured time.Time, raw bool) CloudR
 		r.Name = r.UID
 	}
 	return r
+}
+
+// valid returns s, "" for nil, in valid UTF-8, with U+FFFD for each byte that
+// isn't: what a JSON encoder mends silently a host's other encodings refuse.
+func valid(s *string) string {
+	if v := aws.ToString(s); utf8.ValidString(v) {
+		return v
+	}
+	return string([]rune(*s))
 }
 
 // eventTime returns t in UTC. A year that RFC 3339 can't write counts as

@@ -37,9 +37,9 @@ func TestMergeTokensInAnyOrder(t *testing.T) {
 			_, unknownA := states[0].owed[tokenKey{"", k.region}]
 			_, unknownB := states[1].owed[tokenKey{"", k.region}]
 			if got := merged.state().of(k); !unknownA && !unknownB {
-				require.Equal(t, both(x, y), got, "seed %d", seed)
+				require.Equal(t, both(x, y).windows(), got.windows(), "seed %d", seed)
 			} else if len(merged.state().known(k.region)) > 1 {
-				require.Equal(t, both(x, y), got, "seed %d: an unknown account says nothing of one of several", seed)
+				require.Equal(t, both(x, y).windows(), got.windows(), "seed %d: an unknown account says nothing of one of several", seed)
 			}
 		}
 	}

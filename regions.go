@@ -97,7 +97,7 @@ func (c *Config) chooseRegion(base *aws.Config) (field, reason string) {
 	base.Region = c.DefaultRegion
 	switch {
 	case c.DefaultRegion == "":
-		return "DefaultRegion", "is missing: set it or Regions, or have AWS_REGION, a profile's region or EC2 instance metadata tell it (with WithClient it must be set)"
+		return "DefaultRegion", "is missing: set it or Regions, or have AWS_REGION, a profile's region or EC2 instance metadata tell it"
 	case !regionPattern.MatchString(c.DefaultRegion):
 		return "DefaultRegion", `is empty, and what AWS_REGION or the profile has is not a Region name such as "eu-central-1"`
 	case all && partitionRegions[awsPartition(c.DefaultRegion)] == nil:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -281,6 +282,35 @@ func TestPagesWaitingAreBounded(t *testing.T) {
 			})
 			require.NoError(t, err)
 			require.Equal(t, 200, pages)
+		})
+	}
+}
+
+// A stub that plays a list of answers, whatever is asked, gives all of them.
+func TestStubThatPlaysAList(t *testing.T) {
+	for _, latency := range []time.Duration{0, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			played := 0
+			c := stubbed(t, Config{}, func(context.Context, *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
+				time.Sleep(latency)
+				mu.Lock()
+				defer mu.Unlock()
+				played++
+				out := &awscloudtrail.LookupEventsOutput{}
+				for i := range 2 {
+					out.Events = append(out.Events, types.Event{EventId: aws.String(fmt.Sprint(played, i)), EventTime: aws.Time(time.Now().Add(-time.Duration(2*played+i) * time.Minute))})
+				}
+				if played < 4 {
+					out.NextToken = aws.String("more")
+				}
+				return out, nil
+			}, WithLookupRate(math.Inf(1)))
+			var got counter
+			result, err := c.Sync(t.Context(), SyncOptions{}, got.handle)
+			require.NoError(t, err)
+			got.requireOnce(t, 8)
+			require.Equal(t, 4, result.Partitions[0].Requests)
 		})
 	}
 }

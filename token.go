@@ -69,15 +69,37 @@ func SinceTime(t time.Time) SyncToken {
 	return SyncToken{t.UTC().Format(time.RFC3339Nano)}
 }
 
-// MergeTokens joins the tokens of workers that shared a sync: what all of them
-// owe is owed, and a partition that only some know is as those have it. Sync
-// refuses a token that was merged from different filters.
+// MergeTokens joins the tokens of workers that shared a sync, in any order: what
+// all of them owe is owed, and a partition that only some know is as those have
+// it. Sync refuses a token that was merged from different filters.
 func MergeTokens(tokens ...SyncToken) SyncToken {
-	var merged tokenState
-	for _, t := range tokens {
-		merged = merged.merge(t.state())
+	accounts := map[string][]string{} // known ones, by Region
+	states := make([]tokenState, len(tokens))
+	for i, t := range tokens {
+		states[i] = t.state()
+		for k := range states[i].owed {
+			if k.account != "" && !slices.Contains(accounts[k.region], k.account) {
+				accounts[k.region] = append(accounts[k.region], k.account)
+			}
+		}
 	}
-	return merged.token()
+	m := tokenState{owed: map[tokenKey]owed{}}
+	for _, s := range states {
+		m.mixed = m.mixed || s.mixed || m.filtered && s.filtered && m.filter != s.filter
+		m.filtered, m.filter = m.filtered || s.filtered, max(m.filter, s.filter)
+		m.since = later(m.since, s.since)
+		for k, o := range s.owed {
+			// An unknown account is taken for a known one where there is just one.
+			if known := accounts[k.region]; k.account == "" && len(known) == 1 {
+				k.account = known[0]
+			}
+			if other, ok := m.owed[k]; ok {
+				o = both(o, other)
+			}
+			m.owed[k] = o
+		}
+	}
+	return m.token()
 }
 
 // String returns the token's text, "" for the zero token.
@@ -178,43 +200,6 @@ func (s tokenState) clone() tokenState {
 		s.owed = map[tokenKey]owed{}
 	}
 	return s
-}
-
-func (s tokenState) merge(t tokenState) tokenState {
-	m := tokenState{
-		filtered: s.filtered || t.filtered,
-		filter:   cmp.Or(s.filter, t.filter),
-		mixed:    s.mixed || t.mixed || s.filtered && t.filtered && s.filter != t.filter,
-		since:    later(s.since, t.since),
-		owed:     s.named(t),
-	}
-	for k, o := range t.named(s) {
-		if mine, ok := m.owed[k]; ok {
-			o = both(o, mine)
-		}
-		m.owed[k] = o
-	}
-	return m
-}
-
-// named returns what s says of each partition, that of an unknown account under
-// the one id that s and t know in its Region, if it is one.
-func (s tokenState) named(t tokenState) map[tokenKey]owed {
-	named := make(map[tokenKey]owed, len(s.owed))
-	for k, o := range s.owed {
-		if k.account == "" {
-			known := append(s.known(k.region), t.known(k.region)...)
-			slices.SortFunc(known, tokenKey.compare)
-			if known = slices.Compact(known); len(known) == 1 {
-				k = known[0]
-			}
-		}
-		if mine, ok := named[k]; ok { // under its id too
-			o = both(o, mine)
-		}
-		named[k] = o
-	}
-	return named
 }
 
 // ledger makes the tokens of one sync. It is never changed.

@@ -86,7 +86,7 @@ func TestWalksDeliverEverythingOnce(t *testing.T) {
 				continue
 			case 1: // an empty page that carries a NextToken
 				if w.nextToken != "" {
-					w.take(nil, w.nextToken)
+					w.take(nil, w.nextToken, true)
 				}
 				continue
 			case 2:
@@ -106,7 +106,7 @@ func TestWalksDeliverEverythingOnce(t *testing.T) {
 					}
 				}
 			}
-			for _, r := range w.take(page, next) {
+			for _, r := range w.take(page, next, true) {
 				stored[r.EventID]++
 			}
 			w.delivered = w.frontier
@@ -139,29 +139,29 @@ func mapKeys(m map[string]bool) func(func(string) bool) {
 
 func TestWalkReplaysWhenTheTokenTurnsInCircles(t *testing.T) {
 	w := newWalk(window{at(0), at(100)}, false, false)
-	w.take([]CloudResource{event("a", at(50))}, "A")
-	w.take(nil, "B")
-	w.take(nil, "A") // was handed out already, and no event since
+	w.take([]CloudResource{event("a", at(50))}, "A", true)
+	w.take(nil, "B", true)
+	w.take(nil, "A", true) // was handed out already, and no event since
 	require.Equal(t, "A", w.nextToken, "asked once more")
-	w.take(nil, "B")
+	w.take(nil, "B", true)
 	require.Empty(t, w.nextToken, "a replay begins without a token")
 	require.Equal(t, 1, w.replays)
 	require.Equal(t, at(0), w.from)
 	require.Equal(t, at(50), w.to, "the frontier's instant is read again")
-	require.Len(t, w.take([]CloudResource{event("a", at(50)), event("b", at(50))}, ""), 1)
+	require.Len(t, w.take([]CloudResource{event("a", at(50)), event("b", at(50))}, "", true), 1)
 	require.True(t, w.fetched)
 }
 
 func TestWalkKeepsEventsThatCannotBeRecognised(t *testing.T) {
 	w := newWalk(window{at(0), at(100)}, false, false)
-	kept := w.take([]CloudResource{{EventTime: at(9)}, {EventTime: at(9)}, {}}, "")
+	kept := w.take([]CloudResource{{EventTime: at(9)}, {EventTime: at(9)}, {}}, "", true)
 	require.Len(t, kept, 3, "without an id, even without a time")
 }
 
 // The outermost bounds are the service's: a stub may return any time.
 func TestWalkLeavesTheOuterBoundsToTheService(t *testing.T) {
 	w := newWalk(window{at(0), at(100)}, false, false)
-	kept := w.take([]CloudResource{event("after", at(200)), event("in", at(50)), event("before", at(-50))}, "more")
+	kept := w.take([]CloudResource{event("after", at(200)), event("in", at(50)), event("before", at(-50))}, "more", true)
 	require.Len(t, kept, 3)
 	require.False(t, w.fetched)
 	w.replay()
