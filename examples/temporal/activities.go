@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
@@ -214,9 +215,15 @@ func startHeartbeat(ctx context.Context, first PartitionReport) (beat func(Parti
 }
 
 // isCancelled reports whether Temporal wants the activity to end, because it
-// was cancelled or because the attempt has been given up.
+// was cancelled or because the attempt has been given up. The SDK also ends an
+// activity whose heartbeat could not be delivered for as long as
+// MaxHeartbeatThrottleInterval, one second at least: that is no cancellation.
 func isCancelled(ctx context.Context) bool {
-	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStopping)
+	var cancelled *temporal.CanceledError
+	var gone *serviceerror.NotFound
+	cause := context.Cause(ctx)
+	return errors.As(cause, &cancelled) || errors.As(cause, &gone) || errors.Is(cause, context.Canceled) ||
+		errors.Is(cause, activity.ErrActivityPaused) || errors.Is(cause, activity.ErrActivityReset)
 }
 
 // explain turns why a Read ended into what Temporal acts on: whether and when
@@ -227,8 +234,10 @@ func explain(ctx context.Context, err error, attempt int32) error {
 	switch {
 	case isCancelled(ctx):
 		return ctx.Err()
-	case ctx.Err() != nil:
+	case errors.Is(context.Cause(ctx), errStopping):
 		return temporal.NewApplicationError(errStopping.Error(), "Stopping")
+	case ctx.Err() != nil:
+		return temporal.NewApplicationError(fmt.Sprintf("no heartbeat could be delivered: %s", context.Cause(ctx)), "HeartbeatLost")
 	case errors.Is(err, ErrFenced):
 		// Nobody waits for what a zombie returns. Otherwise a workflow was reset,
 		// and the attempts soon reach a fence that is high enough.

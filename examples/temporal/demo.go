@@ -24,6 +24,8 @@ func runDemo(ctx context.Context, args []string) (err error) {
 	size := flags.Int("event-size", 2500, "bytes of each event")
 	latency := flags.Duration("latency", 200*time.Millisecond, "of each page")
 	workers := flags.Int("workers", 3, "processes")
+	heartbeat := flags.Duration("heartbeat-timeout", 5*time.Second, "a worker that is silent for so long has lost its partitions")
+	throttle := flags.Duration("heartbeat-throttle", 500*time.Millisecond, "a partition's heartbeats are sent no more often")
 	kill := flags.Bool("kill", true, "kill a worker in the middle")
 	keep := flags.Bool("keep", false, "keep the folder with the logs")
 	if err := flags.Parse(args); err != nil {
@@ -55,7 +57,7 @@ func runDemo(ctx context.Context, args []string) (err error) {
 		Dir: dir, Program: []string{program}, Workers: *workers, Temporal: binary,
 		AWS: fakeOptions{Accounts: *accounts, Regions: min(*regions, len(fakeRegions)), Events: *events, EventSize: *size,
 			From: now.Add(-6 * 24 * time.Hour), To: now, Latency: *latency},
-		WorkerFlags: []string{"-heartbeat-throttle", "500ms"},
+		WorkerFlags: []string{"-heartbeat-throttle", throttle.String()},
 	})
 	defer c.stop()
 	if err != nil {
@@ -63,7 +65,7 @@ func runDemo(ctx context.Context, args []string) (err error) {
 	}
 	say("up: fake AWS with %d partitions of %d events, store, Temporal at %s, %d workers", len(c.aws.histories), *events, c.address, *workers)
 
-	in := SyncInput{Name: "demo", Heartbeat: 5 * time.Second, BatchSize: 20}
+	in := SyncInput{Name: "demo", Heartbeat: *heartbeat, BatchSize: 20}
 	if err := c.showSync(ctx, in, *kill, say); err != nil {
 		return err
 	}
@@ -134,13 +136,18 @@ func (c *cluster) showReading(ctx context.Context, in SyncInput, run client.Work
 	return fmt.Sprintf("%d partitions are being read", strings.Count(text.String(), " on worker-"))
 }
 
-// showWorkers stops the workers and says what each of them used.
+// showWorkers stops the workers and says what each of them used since its last
+// start.
 func (c *cluster) showWorkers(say func(string, ...any)) {
-	for i, w := range c.workers {
+	pages := c.store.stored()
+	for _, w := range c.workers {
 		_ = w.Process.Signal(os.Interrupt)
 		<-w.exited
-		say("%s used %.1f s of processor time since its last start", strings.TrimSuffix(filepath.Base(w.log), ".log"), c.workers[i].cpu().Seconds())
+		name := strings.TrimSuffix(filepath.Base(w.log), ".log")
+		say("%s: %d pages; %.1f s of processor time since its last start", name, pages[name], w.cpu().Seconds())
 	}
+	c.temporal.kill()
+	say("Temporal: %.1f s of processor time", c.temporal.cpu().Seconds())
 }
 
 // counts prints a count for each worker.

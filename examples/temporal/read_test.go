@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
@@ -244,8 +246,31 @@ func TestTroubleThatLasts(t *testing.T) {
 	}
 }
 
-func TestCancelledIsNoFailure(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	assert.Equal(t, context.Canceled, explain(ctx, errors.Join(context.Canceled, &cloudtrail.PartitionError{Err: errors.New("x")}), 1))
+// Why an attempt ends decides whether another one follows at once.
+func TestWhyTheContextEnded(t *testing.T) {
+	for name, test := range map[string]struct {
+		cause error
+		kind  string // "": cancelled
+	}{
+		"cancelled":            {temporal.NewCanceledError(), ""},
+		"given up":             {serviceerror.NewNotFound("activity timed out"), ""},
+		"paused":               {activity.ErrActivityPaused, ""},
+		"worker stops":         {errStopping, "Stopping"},
+		"Temporal hesitates":   {serviceerror.NewDeadlineExceeded("context deadline exceeded"), "HeartbeatLost"},
+		"Temporal is away":     {serviceerror.NewUnavailable("connection refused"), "HeartbeatLost"},
+		"Temporal is too slow": {context.DeadlineExceeded, "HeartbeatLost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(test.cause)
+			err := explain(ctx, errors.Join(context.Canceled, &cloudtrail.PartitionError{Err: errors.New("x")}), 1)
+			if test.kind == "" {
+				assert.Equal(t, context.Canceled, err)
+				return
+			}
+			app := applicationError(t, err)
+			assert.Equal(t, test.kind, app.Type())
+			assert.False(t, app.NonRetryable())
+		})
+	}
 }
