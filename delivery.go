@@ -52,9 +52,11 @@ func (s *scheduler) offer() {
 	d.part.res.Records += len(d.records)
 	states := make([]owed, len(s.parts))
 	for i, p := range s.parts {
-		states[i] = p.owed
-		if p == d.part {
+		switch {
+		case p == d.part:
 			states[i] = p.owedAfter(&d)
+		case !p.skipped():
+			states[i] = p.owed
 		}
 	}
 	ledger := s.ledger

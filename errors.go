@@ -51,13 +51,22 @@ func (e *PartitionError) Unwrap() error { return e.Err }
 // newPartitionError explains err, which op met while it was to read p. Where a
 // call to STS is what failed inside op, Op is that call.
 func newPartitionError(p Partition, op string, err error) *PartitionError {
-	var inner *smithy.OperationError
-	for e := err; errors.As(e, &inner); e = inner.Err {
-		if inner.ServiceID == "STS" {
-			op = inner.OperationName
-		}
+	if sts, ok := stsOperation(err); ok {
+		op = sts
 	}
 	return &PartitionError{Partition: p, Op: op, Err: scrub(err), Hint: hint(p, op, err)}
+}
+
+// stsOperation returns the innermost call to STS in err, if there is one.
+func stsOperation(err error) (op string, ok bool) {
+	var inner *smithy.OperationError
+	for errors.As(err, &inner) {
+		if inner.ServiceID == "STS" {
+			op, ok = inner.OperationName, true
+		}
+		err = inner.Err
+	}
+	return op, ok
 }
 
 // hint says what is likely to be wrong. It goes by AWS error codes only: types
@@ -175,10 +184,28 @@ func scrub(err error) error {
 	return err
 }
 
+// scrubbedError can't be unwrapped to the text it stands for. What branches on
+// it finds the same as before, an API error without the token.
 type scrubbedError struct {
 	text string
 	err  error
 }
 
 func (e *scrubbedError) Error() string { return e.text }
-func (e *scrubbedError) Unwrap() error { return e.err }
+
+func (e *scrubbedError) Is(target error) bool { return errors.Is(e.err, target) }
+
+func (e *scrubbedError) As(target any) bool {
+	if api, ok := target.(*smithy.APIError); ok {
+		inner, ok := errors.AsType[smithy.APIError](e.err)
+		if ok {
+			*api = &smithy.GenericAPIError{
+				Code:    inner.ErrorCode(),
+				Message: securityToken.ReplaceAllString(inner.ErrorMessage(), "${1}REDACTED"),
+				Fault:   inner.ErrorFault(),
+			}
+		}
+		return ok
+	}
+	return errors.As(e.err, target)
+}

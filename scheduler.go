@@ -413,6 +413,12 @@ func (s *scheduler) arrived(f fetched) {
 func (s *scheduler) failed(f fetched) {
 	p, r, now := f.part, f.reader, time.Now()
 	kind, wait := classify(f.err), time.Duration(0)
+	if _, ok := stsOperation(f.err); ok && kind == throttled {
+		kind = transient // a role that had to be assumed again: not CloudTrail's quota
+	}
+	if took := now.Sub(f.started); r.hurried && took > p.latency {
+		p.latency += (took - p.latency) / 16 // it takes that long at least
+	}
 	switch kind {
 	case throttled:
 		p.res.Throttles++

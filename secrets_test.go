@@ -161,7 +161,7 @@ func testSecrets(t *testing.T, from, service, quote string, fault func() *cloudt
 		return fault()
 	})
 
-	out := output{shallow: tap.quote != ""} // an error's cause is AWS's own words
+	out := output{} // an error's cause is AWS's own words
 	level := &slog.HandlerOptions{Level: slog.LevelDebug}
 	cfg, err := ConfigFromSettings(settings)
 	require.NoError(t, err)

@@ -158,6 +158,8 @@ func (c *Connector) newScheduler(ctx context.Context, o SyncOptions) (*scheduler
 		a := &account{session: session, waiting: c.opts.client == nil}
 		for _, region := range c.regions() {
 			p := &partition{Partition: Partition{session.accountID, session.roleARN, region}, account: a, pageSize: s.pageSize}
+			key := tokenKey{p.AccountID, p.Region}
+			s.ledger.all = append(s.ledger.all, key)
 			if len(o.Partitions) > 0 {
 				i := slices.IndexFunc(wanted, p.is)
 				if i < 0 {
@@ -166,14 +168,14 @@ func (c *Connector) newScheduler(ctx context.Context, o SyncOptions) (*scheduler
 				wanted = slices.DeleteFunc(wanted, p.is)
 			}
 			p.res.Partition = p.Partition
-			p.pacer = c.pacers.get(p.Partition)
+			p.pacer = c.pacers.get(Partition{RoleARN: p.RoleARN, Region: p.Region}) // the account may become known later
 			if c.opts.client != nil {
 				p.client = c.opts.client(p.Partition)
 			} else {
 				p.client = session.client(region)
 			}
 			s.parts = append(s.parts, p)
-			s.ledger.keys = append(s.ledger.keys, tokenKey{p.AccountID, p.Region})
+			s.ledger.keys = append(s.ledger.keys, key)
 			p.element = s.active.PushBack(p)
 		}
 	}
@@ -240,7 +242,7 @@ func (s *scheduler) result(stopped error) (SyncResult, error) {
 		if p.res.Err != nil {
 			errs = append(errs, p.res.Err)
 		}
-		if p.res.Skipped == "" {
+		if !p.skipped() {
 			states[i] = p.owed
 		} else if skipped[p.account]++; skipped[p.account] == s.regions {
 			everywhere := Partition{p.AccountID, p.RoleARN, "all"}
@@ -259,7 +261,7 @@ func (s *scheduler) result(stopped error) (SyncResult, error) {
 // elsewhere.
 func (s *scheduler) conclude(p *partition) {
 	if p.refused != nil {
-		if p.account.trusted || p.account.verified() {
+		if p.skipped() {
 			p.res.Skipped = "Region not enabled"
 			s.log.Info("partition skipped", "partition", p.String(), "reason", p.res.Skipped)
 		} else {
@@ -267,4 +269,9 @@ func (s *scheduler) conclude(p *partition) {
 		}
 	}
 	p.res.Complete = len(p.readers) == 0
+}
+
+// skipped reports whether the partition is, or will be, left out.
+func (p *partition) skipped() bool {
+	return p.res.Skipped != "" || p.refused != nil && (p.account.trusted || p.account.verified())
 }

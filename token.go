@@ -208,12 +208,22 @@ type ledger struct {
 	prior  tokenState // what since says
 	filter string
 	keys   []tokenKey // of the sync's partitions
+	all    []tokenKey // of the connector's
 }
 
 // token says what is owed when each of the sync's partitions owes its state;
 // the zero state leaves the partition as it was.
 func (l *ledger) token(states []owed) SyncToken {
 	t, changed := l.prior.clone(), false
+	for _, k := range l.all {
+		// What the token says of an unknown account, it says of each: note that
+		// before the first of them takes its place.
+		if _, own := t.owed[k]; !own {
+			if o, ok := t.owed[tokenKey{"", k.region}]; ok {
+				t.owed[k] = o
+			}
+		}
+	}
 	for i, o := range states {
 		if !o.through.IsZero() {
 			t.set(l.keys[i], o)
