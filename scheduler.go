@@ -28,9 +28,14 @@ import (
 //     no other rule.
 //  2. where all walks of a partition are in flight, and there is quota and a
 //     slot to spare, the walk that is expected to have most events left is
-//     split at the middle of what it has left, and the new walk begins. Only on
+//     split, and the new walk begins: at the middle, or lower where more splits
+//     follow before a page comes back, so that all parts end together. Only on
 //     a density that was seen, and for two pages at least: a blind split costs
-//     a quiet Region more requests than it has pages.
+//     a quiet Region more requests than it has pages. Where nothing is worth a
+//     split, a request that is long overdue is given up and asked again.
+//
+// A split is exact because its bound is decided by the events' times, on our
+// side; a walk is, because it remembers the ids at its frontier (see walk).
 //
 // Every attempt takes its turn at the pacer first, retries too. Waiting for the
 // quota or for a backoff holds no slot.
