@@ -190,3 +190,95 @@ func TestShortLivedTokens(t *testing.T) {
 		got.requireOnce(t, 800)
 	})
 }
+
+// Pages that overlap by ten events, with an empty one in between now and then:
+// what the last page that had events showed is recognised.
+func TestOverlappingPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, size, overlap = 500, 50, 10
+		s := &stub{lookup: func(in *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
+			first, empty := 0, 0
+			if in.NextToken != nil {
+				_, err := fmt.Sscan(*in.NextToken, &first, &empty)
+				require.NoError(t, err)
+			}
+			if empty > 0 {
+				return &awscloudtrail.LookupEventsOutput{NextToken: aws.String(fmt.Sprint(first, 0))}, nil
+			}
+			out := &awscloudtrail.LookupEventsOutput{}
+			for i := first; i < min(first+size, n); i++ {
+				at := time.Now().Truncate(day).Add(-time.Duration(i+1) * time.Minute)
+				out.Events = append(out.Events, types.Event{EventId: aws.String(strconv.Itoa(i)), EventTime: &at})
+			}
+			if first+size < n {
+				out.NextToken = aws.String(fmt.Sprint(first+size-overlap, first/size%2))
+			}
+			return out, nil
+		}}
+		c, err := New(t.Context(), Config{DefaultRegion: "us-east-1", ParallelRequests: 1}, WithClient(func(Partition) LookupEventsAPIClient { return s }))
+		require.NoError(t, err)
+		var got counter
+		_, err = c.Sync(t.Context(), SyncOptions{}, got.handle)
+		require.NoError(t, err)
+		got.requireOnce(t, n)
+	})
+}
+
+// truncating is a client whose times are a millisecond early where they have a
+// fraction, as the SDK's decoding by float64 can make them.
+type truncating struct{ LookupEventsAPIClient }
+
+func (c truncating) LookupEvents(ctx context.Context, in *awscloudtrail.LookupEventsInput, opts ...func(*awscloudtrail.Options)) (*awscloudtrail.LookupEventsOutput, error) {
+	out, err := c.LookupEventsAPIClient.LookupEvents(ctx, in, opts...)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range out.Events {
+		if e.EventTime.Nanosecond() > 0 {
+			*e.EventTime = e.EventTime.Add(-time.Millisecond)
+		}
+	}
+	return out, nil
+}
+
+// Events whose times have milliseconds, several at each, where tokens go stale
+// and syncs stop: none is skipped, even where the times are a millisecond early.
+func TestMilliseconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng, faults := rand.New(rand.NewPCG(1, 23)), rand.New(rand.NewPCG(1, 24))
+		fake := cloudtrailtest.New()
+		region := fake.Account(cloudtrailtest.AccountID).Region("us-east-1")
+		const n, together = 600, 7
+		for i := range n {
+			at := time.Now().Add(-time.Hour - time.Duration(i/together)*1_234_567*time.Millisecond)
+			region.Add(cloudtrailtest.Event{EventID: strconv.Itoa(i), EventTime: at})
+		}
+		fake.SetFault(func(c cloudtrailtest.Call) *cloudtrailtest.Fault {
+			if c.Input.NextToken != "" && faults.IntN(3) == 0 {
+				return cloudtrailtest.StaleToken()
+			}
+			return nil
+		})
+		client := truncating{newClient(fake.AWSConfig("us-east-1"), "us-east-1")}
+		c := connect(t, fake, Config{PageSize: 5}, WithClient(func(Partition) LookupEventsAPIClient { return client }))
+		var got counter
+		_, err := c.Sync(t.Context(), SyncOptions{LookbackDays: 30}, got.handle)
+		require.NoError(t, err)
+		got.requireOnce(t, n)
+
+		stopped := counter{}
+		var token SyncToken
+		for err = errStop; err != nil; {
+			var res SyncResult
+			left := 4 + rng.IntN(5)
+			res, err = c.Sync(t.Context(), SyncOptions{LookbackDays: 30, Since: again(t, token)}, func(ctx context.Context, p Page) error {
+				if left--; left == 0 {
+					return errStop
+				}
+				return stopped.handle(ctx, p)
+			})
+			token = res.Token
+		}
+		require.Len(t, stopped.seen, n)
+	})
+}
