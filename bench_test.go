@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -30,32 +31,15 @@ import (
 // all that the connector does, against the SDK's paginator alone on the same
 // answers. One operation reads 5,000 events of each partition.
 func BenchmarkEndToEnd(b *testing.B) {
-	const pages = 100
-	window := pages * maxPageSize * time.Second // the canned server has an event a second
 	for _, partitions := range []int{1, 8} {
-		regions := benchRegions[:partitions]
-		readers := map[string]func(*testing.B, aws.Config) int{
-			"paginator": func(b *testing.B, cfg aws.Config) int {
-				end := time.Now()
-				return paginate(b, cfg, regions, end.Add(-window), end)
-			},
-			"connector": func(b *testing.B, cfg aws.Config) int {
-				c, err := New(b.Context(), Config{Regions: regions, ParallelRequests: partitions}, WithAWSConfig(cfg), WithLookupRate(math.Inf(1)))
-				require.NoError(b, err)
-				result, err := c.Sync(b.Context(), SyncOptions{LookbackDays: window.Hours() / 24}, func(context.Context, Page) error { return nil })
-				require.NoError(b, err)
-				return result.Records
-			},
-		}
-		for _, name := range []string{"paginator", "connector"} {
-			b.Run(fmt.Sprintf("partitions=%d/reader=%s", partitions, name), func(b *testing.B) {
+		for _, reader := range readers {
+			b.Run(fmt.Sprintf("partitions=%d/reader=%s", partitions, reader.name), func(b *testing.B) {
 				cfg := newCanned(b).awsConfig()
 				events, cpu := 0, cpuTime(syscall.RUSAGE_SELF)
-				b.ReportAllocs()
 				var before, after memory
 				before.read()
 				for b.Loop() {
-					events += readers[name](b, cfg)
+					events += reader.read(b, cfg, benchRegions[:partitions])
 				}
 				after.read()
 				each := func(v float64, unit string) { b.ReportMetric(v/float64(events), unit) }
@@ -68,12 +52,54 @@ func BenchmarkEndToEnd(b *testing.B) {
 	}
 }
 
+// BenchmarkOverhead is the connector's CPU time as a multiple of the
+// paginator's. The two take turns, and the metric is the median over the turns,
+// so that a busy machine matters less.
+func BenchmarkOverhead(b *testing.B) {
+	for _, partitions := range []int{1, 8} {
+		b.Run(fmt.Sprintf("partitions=%d", partitions), func(b *testing.B) {
+			cfg := newCanned(b).awsConfig()
+			var ratios []float64
+			for b.Loop() {
+				var took [2]time.Duration
+				for i := range readers {
+					k := (i + len(ratios)) % 2 // whoever goes first
+					start := cpuTime(syscall.RUSAGE_SELF)
+					readers[k].read(b, cfg, benchRegions[:partitions])
+					took[k] = cpuTime(syscall.RUSAGE_SELF) - start
+				}
+				ratios = append(ratios, took[1].Seconds()/took[0].Seconds())
+			}
+			slices.Sort(ratios)
+			b.ReportMetric(ratios[len(ratios)/2], "x-cpu")
+		})
+	}
+}
+
+// A reader reads 100 pages of each Region and returns how many events.
+var readers = []struct {
+	name string
+	read func(*testing.B, aws.Config, []string) int
+}{{"paginator", readPaginated}, {"connector", readConnected}}
+
+const benchWindow = 100 * maxPageSize * time.Second // the canned server has an event a second
+
+func readConnected(b *testing.B, cfg aws.Config, regions []string) int {
+	c, err := New(b.Context(), Config{Regions: regions, ParallelRequests: len(regions)}, WithAWSConfig(cfg), WithLookupRate(math.Inf(1)))
+	require.NoError(b, err)
+	result, err := c.Sync(b.Context(), SyncOptions{LookbackDays: benchWindow.Hours() / 24}, func(context.Context, Page) error { return nil })
+	require.NoError(b, err)
+	return result.Records
+}
+
 // Real names: for an unknown one the SDK compiles regular expressions, for every
 // request.
 var benchRegions = []string{"us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-west-1", "eu-west-2", "eu-central-1", "ap-south-1"}
 
-// paginate reads each Region with a paginator of its own, all at once.
-func paginate(tb testing.TB, cfg aws.Config, regions []string, start, end time.Time) int {
+// readPaginated has a paginator for each Region, all at once.
+func readPaginated(b *testing.B, cfg aws.Config, regions []string) int {
+	end := time.Now()
+	start := end.Add(-benchWindow)
 	var group errgroup.Group
 	counts := make([]int, len(regions))
 	for i, region := range regions {
@@ -81,7 +107,7 @@ func paginate(tb testing.TB, cfg aws.Config, regions []string, start, end time.T
 			client := awscloudtrail.NewFromConfig(cfg, func(o *awscloudtrail.Options) { o.Region = region })
 			pages := awscloudtrail.NewLookupEventsPaginator(client, &awscloudtrail.LookupEventsInput{StartTime: &start, EndTime: &end})
 			for pages.HasMorePages() {
-				page, err := pages.NextPage(tb.Context())
+				page, err := pages.NextPage(b.Context())
 				if err != nil {
 					return err
 				}
@@ -90,7 +116,7 @@ func paginate(tb testing.TB, cfg aws.Config, regions []string, start, end time.T
 			return nil
 		})
 	}
-	require.NoError(tb, group.Wait())
+	require.NoError(b, group.Wait())
 	events := 0
 	for _, n := range counts {
 		events += n
