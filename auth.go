@@ -194,11 +194,11 @@ func (s *session) verified() bool {
 }
 
 // client returns the SDK's client for a Region.
-func (s *session) client(region string) LookupEventsAPIClient {
+func (s *session) client(region string, raw bool) LookupEventsAPIClient {
 	if client, ok := s.clients.Load(region); ok {
 		return client.(LookupEventsAPIClient)
 	}
-	client, _ := s.clients.LoadOrStore(region, newClient(s.cfg, region))
+	client, _ := s.clients.LoadOrStore(region, newClient(s.cfg, region, raw))
 	return client.(LookupEventsAPIClient)
 }
 

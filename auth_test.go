@@ -192,7 +192,7 @@ func TestAssumeRoleModes(t *testing.T) {
 				for _, s := range sessions {
 					require.NoError(t, s.retrieve(t.Context()))
 					assert.True(t, s.verified())
-					_, err := s.client("us-east-1").LookupEvents(t.Context(), &awscloudtrail.LookupEventsInput{})
+					_, err := s.client("us-east-1", false).LookupEvents(t.Context(), &awscloudtrail.LookupEventsInput{})
 					require.NoError(t, err)
 				}
 			}
@@ -296,7 +296,7 @@ func TestSingleAttempt(t *testing.T) {
 	require.NoError(t, err)
 	s := session0(t, c)
 	assert.EqualValues(t, 1, requests.Load(), "GetCallerIdentity")
-	_, err = s.client("us-east-1").LookupEvents(t.Context(), &awscloudtrail.LookupEventsInput{})
+	_, err = s.client("us-east-1", false).LookupEvents(t.Context(), &awscloudtrail.LookupEventsInput{})
 	require.Error(t, err)
 	assert.EqualValues(t, 2, requests.Load())
 }

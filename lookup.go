@@ -1,12 +1,9 @@
 package cloudtrail
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,41 +23,19 @@ const (
 // the SDK's retry loop reuses the output of a failed decode, so that a
 // NextToken can leak from one attempt into the next, it isn't paced, and
 // AWS_MAX_ATTEMPTS changes it.
-func newClient(cfg aws.Config, region string) LookupEventsAPIClient {
+func newClient(cfg aws.Config, region string, raw bool) LookupEventsAPIClient {
 	return awscloudtrail.NewFromConfig(cfg, func(o *awscloudtrail.Options) {
 		o.Region = region
 		o.Retryer = aws.NopRetryer{}
 		o.RetryMaxAttempts = 1
-		o.HTTPClient = bodyGuard{o.HTTPClient}
+		o.HTTPClient = bodyGuard{o.HTTPClient, raw}
 	})
 }
-
-// bodyGuard turns a 200 without a body into an error. The SDK decodes it to an
-// empty success without NextToken, which would silently end the paging.
-type bodyGuard struct{ awscloudtrail.HTTPClient }
 
 var (
 	errEmptyBody = errors.New("empty response body")
 	errNoAnswer  = fmt.Errorf("no answer within %s", requestTimeout)
 )
-
-func (g bodyGuard) Do(req *http.Request) (*http.Response, error) {
-	resp, err := g.HTTPClient.Do(req)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return resp, err
-	}
-	body := bufio.NewReader(resp.Body)
-	if _, err := body.Peek(1); err == io.EOF {
-		resp.Body.Close()
-		return nil, errEmptyBody
-	}
-	// An error other than EOF comes again when the SDK reads the body.
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{body, resp.Body}
-	return resp, nil
-}
 
 // input returns the parameters of the walk's next request.
 func (w *walk) input(pageSize int, f Filter) *awscloudtrail.LookupEventsInput {

@@ -259,7 +259,7 @@ func TestMilliseconds(t *testing.T) {
 			}
 			return nil
 		})
-		client := truncating{newClient(fake.AWSConfig("us-east-1"), "us-east-1")}
+		client := truncating{newClient(fake.AWSConfig("us-east-1"), "us-east-1", false)}
 		c := connect(t, fake, Config{PageSize: 5}, WithClient(func(Partition) LookupEventsAPIClient { return client }))
 		var got counter
 		_, err := c.Sync(t.Context(), SyncOptions{LookbackDays: 30}, got.handle)

@@ -172,7 +172,7 @@ func (c *Connector) newScheduler(ctx context.Context, o SyncOptions) (*scheduler
 			if c.opts.client != nil {
 				p.client = c.opts.client(p.Partition)
 			} else {
-				p.client = session.client(region)
+				p.client = session.client(region, c.opts.raw)
 			}
 			s.parts = append(s.parts, p)
 			s.ledger.keys = append(s.ledger.keys, key)
