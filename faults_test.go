@@ -1,6 +1,7 @@
 package cloudtrail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -198,36 +199,50 @@ func TestFatalErrorsGetOneAttempt(t *testing.T) {
 	}
 }
 
-// The same with a stubbed client, in which no SDK lies between.
+// The same with a stubbed client, in which no SDK lies between: the second page
+// fails a number of times, the third is the last.
 func TestStubbedFaults(t *testing.T) {
-	run := func(t *testing.T, failure error, attempts, want int) {
+	const lasting = 1000
+	run := func(t *testing.T, failure error, times, attempts, want int) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &stub{}
+			failures := 0
 			s.lookup = func(in *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
-				if s.requests.Load() == 1 {
-					return &awscloudtrail.LookupEventsOutput{NextToken: aws.String("2"),
-						Events: []types.Event{{EventId: aws.String("1"), EventTime: aws.Time(time.Now().Add(-time.Hour))}}}, nil
+				page := cmp.Or(aws.ToString(in.NextToken), "1")
+				if page == "2" && failures < times {
+					failures++
+					return nil, failure
 				}
-				return nil, failure
+				out := &awscloudtrail.LookupEventsOutput{Events: []types.Event{{EventId: &page, EventTime: aws.Time(time.Now().Add(-time.Hour))}}}
+				if page < "3" {
+					out.NextToken = aws.String(string(page[0] + 1))
+				}
+				return out, nil
 			}
 			c, err := New(t.Context(), Config{DefaultRegion: "us-east-1", MaxRetries: attempts}, WithClient(func(Partition) LookupEventsAPIClient { return s }))
 			require.NoError(t, err)
 			var got counter
 			res, err := c.Sync(t.Context(), SyncOptions{}, got.handle)
-			var failed *PartitionError
-			require.ErrorAs(t, err, &failed)
-			require.EqualValues(t, 1+want, s.requests.Load())
-			require.Equal(t, 1+want, res.Partitions[0].Requests)
-			got.requireOnce(t, 1)
+			require.EqualValues(t, want, s.requests.Load())
+			require.Equal(t, want, res.Partitions[0].Requests)
+			if times == lasting {
+				var failed *PartitionError
+				require.ErrorAs(t, err, &failed)
+				got.requireOnce(t, 1)
+				return
+			}
+			require.NoError(t, err)
+			got.requireOnce(t, 3)
 		})
 	}
 	for name, f := range transientFaults {
-		t.Run(name, func(t *testing.T) { run(t, f.stub, 5, 5) })
+		t.Run(name, func(t *testing.T) { run(t, f.stub, lasting, 5, 1+5) })
+		t.Run(name+", ends", func(t *testing.T) { run(t, f.stub, 4, 5, 3+4) })
 	}
 	for name, f := range fatalFaults {
-		t.Run(name, func(t *testing.T) { run(t, f.stub, 5, 1) })
+		t.Run(name, func(t *testing.T) { run(t, f.stub, lasting, 5, 1+1) })
 	}
-	t.Run("expired", func(t *testing.T) { run(t, &smithy.GenericAPIError{Code: "ExpiredTokenException"}, 5, 2) })
+	t.Run("expired", func(t *testing.T) { run(t, &smithy.GenericAPIError{Code: "ExpiredTokenException"}, lasting, 5, 1+2) })
 }
 
 // An expired session is renewed once per request, in the middle of a sync too.

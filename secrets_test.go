@@ -69,9 +69,8 @@ func (w *wiretap) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // output is everything that the connector ever gives out.
 type output struct {
-	shallow bool // leaves out what lies under the text of an error
-	mu      sync.Mutex
-	b       bytes.Buffer
+	mu sync.Mutex
+	b  bytes.Buffer
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -88,7 +87,7 @@ func (o *output) add(values ...any) {
 		if b, err := json.Marshal(v); err == nil {
 			_, _ = o.Write(b)
 		}
-		if err, ok := v.(error); ok && !o.shallow {
+		if err, ok := v.(error); ok {
 			o.tree(err)
 		}
 	}
@@ -161,7 +160,7 @@ func testSecrets(t *testing.T, from, service, quote string, fault func() *cloudt
 		return fault()
 	})
 
-	out := output{} // an error's cause is AWS's own words
+	var out output
 	level := &slog.HandlerOptions{Level: slog.LevelDebug}
 	cfg, err := ConfigFromSettings(settings)
 	require.NoError(t, err)
