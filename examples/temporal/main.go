@@ -1,11 +1,11 @@
-// Command temporal syncs thousands of CloudTrail partitions on several machines,
+// Command cloudtrail-temporal syncs thousands of CloudTrail partitions on several machines,
 // with leases, a schedule and history by Temporal:
 //
-//	temporal worker   reads partitions; run several
-//	temporal start    starts a sync, or the schedule that does
-//	temporal status   says what is being read, and how the last syncs went
-//	temporal store    the demo's store, for workers that are started by hand
-//	temporal demo     all of it on this machine, against a fake AWS
+//	cloudtrail-temporal worker   reads partitions; run several
+//	cloudtrail-temporal start    starts a sync, or the schedule that does
+//	cloudtrail-temporal status   says what is being read, and how the last syncs went
+//	cloudtrail-temporal store    the demo's store, for workers that are started by hand
+//	cloudtrail-temporal demo     all of it on this machine, against a fake AWS
 //
 // Temporal's address, namespace, TLS and API key come from the environment and
 // the configuration file that its own command line reads too: TEMPORAL_ADDRESS,
@@ -35,7 +35,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"demo":   runDemo,
 }
 
-const usage = "usage: temporal worker|start|status|store|demo [flags]; -help after one of them lists its flags"
+const usage = "usage: cloudtrail-temporal worker|start|status|store|demo [flags]; -help after one of them lists its flags"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
