@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -117,6 +118,13 @@ func loadAWSConfig(ctx context.Context, c Config, host *aws.Config, log *slog.Lo
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient() // else each client has connections of its own
+	}
+	if own, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok && (host == nil || host.HTTPClient == nil) {
+		// Many accounts have one endpoint in a Region; the SDK keeps 10 connections.
+		cfg.HTTPClient = own.WithTransportOptions(func(t *http.Transport) {
+			t.MaxIdleConns = max(t.MaxIdleConns, c.ParallelRequests)
+			t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, c.ParallelRequests)
+		})
 	}
 	if cfg.Logger == nil || host == nil { // else the SDK writes to standard error
 		cfg.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
