@@ -1,0 +1,231 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/smithy-go"
+	"github.com/cloudtrail-connector/cloudtrail"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// summary is what is said when a sync is over.
+type summary struct {
+	settings settings
+	result   cloudtrail.SyncResult
+	err      error // of Sync
+	took     time.Duration
+	store    *store
+	also     []error // what failed besides
+}
+
+func (s *summary) failed(err error) {
+	if err != nil {
+		s.also = append(s.also, err)
+	}
+}
+
+// print says what was done and how to go on. It returns nil if all is well.
+func (s *summary) print(ctx context.Context, w io.Writer, width int) error {
+	if s.err != nil && len(s.result.Partitions) == 0 && ctx.Err() == nil {
+		return s.err // the options were refused; nothing was read
+	}
+	var b strings.Builder
+	stopped := ctx.Err() != nil
+	if s.settings.report || !s.settings.quiet && width > 0 {
+		b.WriteString(s.table(width, stopped) + "\n")
+	}
+	failures, rest := split(s.err)
+	for _, f := range failures {
+		if !stopped || !errors.Is(f.err, context.Canceled) {
+			b.WriteString(f.String() + "\n")
+		}
+	}
+	for _, err := range append(rest, s.also...) {
+		if !errors.Is(err, context.Canceled) {
+			b.WriteString("Failed: " + explain(err) + "\n")
+		}
+	}
+	good := s.err == nil && len(s.also) == 0
+	if !s.settings.quiet || !good {
+		b.WriteString(s.conclusion(stopped, good))
+	}
+	io.WriteString(w, b.String())
+	if !good {
+		return errSaid
+	}
+	return nil
+}
+
+// conclusion says where things stand and how to go on.
+func (s *summary) conclusion(stopped, good bool) string {
+	read := 0
+	for _, p := range s.result.Partitions {
+		if p.Complete {
+			read++
+		}
+	}
+	line := fmt.Sprintf("%s records from %d of %d accounts and Regions in %s", number(s.result.Records), read, len(s.result.Partitions), clock(s.took))
+	if stopped {
+		line = "Stopped: " + line + " so far"
+	}
+	if s.settings.out != "" {
+		line += ", appended to " + s.settings.out
+	}
+	line += ".\n"
+	switch {
+	case s.settings.state != "" && s.result.Token == s.store.token && good:
+		line += fmt.Sprintf("The state is in %s: the same command again reads what is new since, and the last 15 minutes once more.\n", s.settings.state)
+	case s.settings.state != "" && s.result.Token == s.store.token:
+		line += fmt.Sprintf("The state is in %s: the same command again goes on from here.\n", s.settings.state)
+	case s.settings.state != "":
+		line += fmt.Sprintf("%s holds the last state that could be saved: once that is mended, the same command again goes on from there.\n", s.settings.state)
+	case !good && !s.result.Token.IsZero():
+		line += "To go on from here, give the same command and\n  -since " + s.result.Token.String() + "\n(with -state FILE the program keeps that by itself.)\n"
+	case !good:
+		line += "Nothing was read to the end; give the same command again once that is mended.\n"
+	}
+	if s.settings.demo && good && s.settings.state == "" {
+		line += demoHint(s.result, s.settings)
+	}
+	return line
+}
+
+// table shows what was done in each partition.
+func (s *summary) table(width int, stopped bool) string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Format.Header, t.Style().Format.Footer = text.FormatDefault, text.FormatDefault
+	t.Style().Options.SeparateColumns = false
+	right := func(name string) table.ColumnConfig {
+		return table.ColumnConfig{Name: name, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight}
+	}
+	t.SetColumnConfigs([]table.ColumnConfig{right("Records"), right("Requests"), right("Retries"), right("Throttled")})
+	t.AppendHeader(table.Row{"Account and Region", "Records", "Requests", "Retries", "Throttled", "Result"})
+	var records, requests, retries, throttles, complete, longest int
+	for _, p := range s.result.Partitions {
+		longest = max(longest, len(p.Partition.String()))
+		if p.Complete {
+			complete++
+		}
+		records, requests, retries, throttles = records+p.Records, requests+p.Requests, retries+p.Retries, throttles+p.Throttles
+	}
+	// What is left for the last column; long results wrap.
+	last := 60
+	if width > 0 {
+		last = max(12, width-longest-48)
+	}
+	for _, p := range s.result.Partitions {
+		t.AppendRow(table.Row{p.Partition, number(p.Records), number(p.Requests), number(p.Retries), number(p.Throttles), text.WrapSoft(outcome(p, stopped), last)})
+	}
+	t.AppendFooter(table.Row{fmt.Sprintf("%d of %d read", complete, len(s.result.Partitions)), number(records), number(requests), number(retries), number(throttles), clock(s.took)})
+	lines := strings.Split(t.Render(), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func outcome(p cloudtrail.PartitionResult, stopped bool) string {
+	switch {
+	case p.Err != nil:
+		op := ""
+		if pe, ok := errors.AsType[*cloudtrail.PartitionError](p.Err); ok {
+			op = pe.Op + " "
+		}
+		return "failed: " + op + brief(p.Err)
+	case p.Skipped != "":
+		return "skipped: " + p.Skipped
+	case p.Complete:
+		return "complete"
+	case stopped:
+		return "stopped"
+	}
+	return "not complete"
+}
+
+// failure is what failed in the same way in one or more partitions.
+type failure struct {
+	err   error
+	what  string
+	hint  string
+	where []string
+}
+
+func (f failure) String() string {
+	const most = 6
+	where := strings.Join(f.where[:min(most, len(f.where))], ", ")
+	if more := len(f.where) - most; more > 0 {
+		where += fmt.Sprintf(" and %d more", more)
+	}
+	s := "Failed: " + where + "\n  " + f.what
+	if f.hint != "" {
+		s += "\n  " + strings.ToUpper(f.hint[:1]) + f.hint[1:] + "."
+	}
+	return s
+}
+
+// split takes a joined error apart: into the partitions' failures, those that
+// are alike put together, and the rest.
+func split(err error) (failures []failure, rest []error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && err.Error() == errors.Join(joined.Unwrap()...).Error() {
+		for _, e := range joined.Unwrap() {
+			f, r := split(e)
+			failures, rest = append(failures, f...), append(rest, r...)
+		}
+	} else if pe, ok := errors.AsType[*cloudtrail.PartitionError](err); ok {
+		failures = []failure{{err, pe.Op + ": " + plain(pe.Err), pe.Hint, []string{pe.Partition.String()}}}
+	} else if err != nil {
+		rest = []error{err}
+	}
+	var merged []failure
+	for _, f := range failures {
+		alike := func(g failure) bool {
+			return cmp.Or(f.hint, f.what) == cmp.Or(g.hint, g.what) && brief(f.err) == brief(g.err)
+		}
+		if i := slices.IndexFunc(merged, alike); i >= 0 {
+			merged[i].where = append(merged[i].where, f.where...)
+		} else {
+			merged = append(merged, f)
+		}
+	}
+	return merged, rest
+}
+
+// plain is an error without the SDK's call stack in words.
+func plain(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode() + ": " + api.ErrorMessage()
+	}
+	return err.Error()
+}
+
+// explain writes an error for a person, with the names that flags have.
+func explain(err error) string {
+	failures, rest := split(err)
+	var lines []string
+	for _, f := range failures {
+		lines = append(lines, f.String())
+	}
+	for _, e := range rest {
+		line := strings.TrimPrefix(e.Error(), "cloudtrail: ")
+		if bad, ok := e.(*cloudtrail.ConfigError); ok {
+			line = bad.Field + ": " + bad.Reason
+			if name := flagName(bad.Field); isFlag(name) {
+				line = "-" + name + ": " + bad.Reason
+			}
+			if bad.Field == "DefaultRegion" {
+				line += "; or give -regions"
+			}
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
