@@ -283,7 +283,7 @@ func decodeToken(text string) (tokenState, error) {
 		return tokenState{}, errors.New("it is of another version of the connector")
 	}
 	data, err := base64.RawURLEncoding.Strict().DecodeString(body)
-	if err != nil || len(data) < 4 {
+	if err != nil || len(data) < 4 || strings.ContainsAny(body, "\r\n") { // which base64 reads over
 		return tokenState{}, errors.New("the text is damaged")
 	}
 	data, sum := data[:len(data)-4], data[len(data)-4:]

@@ -233,3 +233,15 @@ func TestUnknownAccounts(t *testing.T) {
 		require.Len(t, s.owed, 1)
 	}
 }
+
+// One token has one text: base64 would read over line breaks.
+func TestTokenWithLineBreaks(t *testing.T) {
+	text := MergeTokens(tokenState{filtered: true}.token()).String()
+	for _, broken := range []string{text[:9] + "\n" + text[9:], text[:9] + "\r\n" + text[9:]} {
+		_, err := ParseSyncToken(broken)
+		require.ErrorIs(t, err, ErrInvalidToken)
+	}
+	parsed, err := ParseSyncToken(text + "\n") // as a file ends
+	require.NoError(t, err)
+	require.Equal(t, text, parsed.String())
+}
