@@ -94,8 +94,7 @@ func (h histogram) panel(name string, labels bool, values func(series) []int) *p
 	p.X.Tick.Label = style(11, ink, text.XCenter, text.YTop)
 	p.X.Padding, p.Y.Padding = 0, 0
 	p.Y.Label.Text = name
-	p.Y.Label.TextStyle.Font.Size = 13
-	p.Y.Label.TextStyle.Font.Variant = "Sans"
+	p.Y.Label.TextStyle = style(13, ink, text.XCenter, text.YBottom)
 	p.Y.Label.Padding = 6
 	p.Y.Tick.Label = style(11, ink, text.XRight, text.YCenter)
 	p.Y.Tick.Length = 0
@@ -166,7 +165,7 @@ func (t countTicks) Ticks(_, top float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// niceStep returns 1, 2 or 5 times a power of ten, so that there are about five
+// niceStep returns 1, 2, 2.5 or 5 times a power of ten, so that there are about five
 // steps up to peak.
 func niceStep(peak int) int {
 	raw := float64(peak) / 5
@@ -174,9 +173,9 @@ func niceStep(peak int) int {
 		return 1
 	}
 	power := math.Pow(10, math.Floor(math.Log10(raw)))
-	for _, f := range []float64{1, 2, 5} {
-		if f*power >= raw {
-			return int(f * power)
+	for _, f := range []float64{1, 2, 2.5, 5} {
+		if step := f * power; step >= raw && step == math.Trunc(step) {
+			return int(step)
 		}
 	}
 	return int(10 * power)
