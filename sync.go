@@ -101,7 +101,7 @@ func (c *Connector) Sync(ctx context.Context, o SyncOptions, h Handler) (SyncRes
 	for i, p := range s.parts {
 		p.begin(prior.of(s.ledger.keys[i]).plan(now, end, time.Duration(days*24*float64(time.Hour))), end)
 		if !p.plan.outside.empty() {
-			s.log.Info("not read: between the sync token and the lookback window", "partition", p.String(), "from", p.plan.outside.start, "to", p.plan.outside.end)
+			s.log.Warn("not read: between the sync token and the lookback window", "partition", p.String(), "from", p.plan.outside.start, "to", p.plan.outside.end)
 		}
 		if p.plan.lost {
 			s.log.Warn("owed events are older than the 90 days that CloudTrail keeps", "partition", p.String())
