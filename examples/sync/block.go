@@ -9,7 +9,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-const barWidth = 10
+// wide is from how many columns on there is room for everything.
+const wide = 100
 
 // erase removes the block from the terminal. The cursor is then where the block
 // began.
@@ -46,24 +47,28 @@ func (m *monitor) block(width, height int) []string {
 	if len(shown) > room {
 		shown, hidden = choose(m.parts, room-1)
 	}
+	cells := 10
+	if width < wide {
+		cells = 4
+	}
 	t := table.NewWriter()
 	t.SetStyle(plainStyle)
 	t.SetColumnConfigs([]table.ColumnConfig{
 		{Name: "Records", Align: text.AlignRight, AlignHeader: text.AlignRight},
-		{Name: "Req/s of 2", Align: text.AlignRight, AlignHeader: text.AlignRight},
+		{Name: "Req/s", Align: text.AlignRight, AlignHeader: text.AlignRight},
 		{Name: "Throttled", Align: text.AlignRight, AlignHeader: text.AlignRight},
 	})
-	t.AppendHeader(table.Row{"Account and Region", "Read", "Records", fmt.Sprintf("Req/s of %d", quota), "Throttled", ""})
+	t.AppendHeader(table.Row{"Account and Region", "Read", "Records", "Req/s", "Throttled", ""})
 	for _, p := range shown {
 		rate := ""
 		if !p.done {
-			rate = fmt.Sprintf("%.1f", p.rate(now))
+			rate = fmt.Sprintf("%.1f/%d", p.rate(now), quota)
 		}
-		t.AppendRow(table.Row{p.name, bar(p.covered), number(p.records), rate, number(p.throttles), p.remark()})
+		t.AppendRow(table.Row{p.name, bar(p.covered, cells), number(p.records), rate, number(p.throttles), p.remark()})
 	}
 	lines := strings.Split(t.Render(), "\n")
 	if hidden > 0 {
-		lines = append(lines, fmt.Sprintf("… and %d more that are read, or wait for their turn", hidden))
+		lines = append(lines, fmt.Sprintf("… and %d more: read, not enabled, or waiting for their turn", hidden))
 	}
 	lines = append(lines, m.total())
 	for i, line := range lines {
@@ -79,7 +84,7 @@ func choose(parts []*part, n int) (shown []*part, hidden int) {
 		switch {
 		case !p.done && !p.first.IsZero():
 			return 0
-		case p.done && p.covered < 1:
+		case p.done && p.covered < 1 && !p.disabled:
 			return 1
 		case !p.done:
 			return 2
@@ -105,6 +110,8 @@ func choose(parts []*part, n int) (shown []*part, hidden int) {
 
 func (p *part) remark() string {
 	switch {
+	case p.disabled:
+		return "not enabled"
 	case p.done && p.covered < 1 && p.trouble != "":
 		return "✗ " + p.trouble
 	case p.done && p.covered < 1:
@@ -115,10 +122,10 @@ func (p *part) remark() string {
 	return p.trouble
 }
 
-// bar draws a share, 0 to 1.
-func bar(share float64) string {
-	full := int(share*barWidth + 0.5)
-	return strings.Repeat("█", full) + strings.Repeat("░", barWidth-full) + fmt.Sprintf(" %3.0f %%", 100*share)
+// bar draws a share, 0 to 1, in so many cells.
+func bar(share float64, cells int) string {
+	full := int(share*float64(cells) + 0.5)
+	return strings.Repeat("█", full) + strings.Repeat("░", cells-full) + fmt.Sprintf(" %3.0f %%", 100*share)
 }
 
 // plainStyle has columns and no lines between them.

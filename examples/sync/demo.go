@@ -109,10 +109,7 @@ func demoHint(res cloudtrail.SyncResult, s settings) string {
 			requests++
 		}
 	}
-	return fmt.Sprintf(`That was an embedded fake of AWS: a slow Region (222233334444/us-east-1), one whose quota
-somebody else uses too (333344445555/us-west-2) and one that isn't enabled (333344445555/me-south-1).
-With -state FILE a second run would go on from here: it would read what is new and, because events
-arrive late, the last 15 minutes once more, with about %d requests; those records have the same UIDs.
-Add -plot activity.png for a picture.
-`, requests)
+	return fmt.Sprintf("That was an embedded fake of AWS: a slow Region (222233334444/us-east-1), one whose quota somebody else uses too (333344445555/us-west-2) and one that isn't enabled (333344445555/me-south-1).\n"+
+		"With -state FILE a second run would go on from here: it would read what is new and, because events arrive late, the last 15 minutes once more, with about %d requests; those records have the same UIDs.\n"+
+		"Add -plot activity.png for a picture.\n", requests)
 }

@@ -70,7 +70,7 @@ func (s settings) run(ctx context.Context, stdout, stderr io.Writer) error {
 		d = newDemo(began)
 		s = d.settings(s)
 	}
-	m := newMonitor(stdout, stderr, s.quiet)
+	m := newMonitor(stdout, stderr, s)
 	opts := []cloudtrail.Option{cloudtrail.WithObserver(m.observer()), cloudtrail.WithLogger(m.logger())}
 	if s.raw {
 		opts = append(opts, cloudtrail.WithRawEvents())
@@ -115,7 +115,7 @@ func (s settings) run(ctx context.Context, stdout, stderr io.Writer) error {
 		if chart != nil {
 			chart.add(page)
 		}
-		return m.aside(func() error { return store.page(page) })
+		return m.records(func() error { return store.page(page) })
 	})
 	m.stop()
 

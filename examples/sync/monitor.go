@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type monitor struct {
 	quiet   bool
 	live    bool // standard error is a terminal
 	shared  bool // and standard output is one too, the same most likely
+	all     bool // Regions were asked for, so that some may not be enabled
 	size    func() (width, height int)
 	began   time.Time
 	parts   []*part
@@ -50,13 +52,15 @@ type part struct {
 	first     time.Time   // request
 	done      bool
 	trouble   string // what went wrong last; "" after a success
+	disabled  bool   // all Regions were asked for, and this one isn't enabled
 }
 
-func newMonitor(stdout, stderr io.Writer, quiet bool) *monitor {
-	m := &monitor{out: stderr, quiet: quiet, byName: map[cloudtrail.Partition]*part{}, stopped: make(chan struct{})}
+func newMonitor(stdout, stderr io.Writer, s settings) *monitor {
+	m := &monitor{out: stderr, quiet: s.quiet, byName: map[cloudtrail.Partition]*part{}, stopped: make(chan struct{})}
+	m.all = slices.Contains(s.config.Regions, "all")
 	m.size = func() (int, int) { return 0, 0 }
 	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		m.live = !quiet && os.Getenv("TERM") != "dumb"
+		m.live = !s.quiet && os.Getenv("TERM") != "dumb"
 		m.size = func() (int, int) {
 			w, h, err := term.GetSize(int(f.Fd()))
 			if err != nil || w <= 0 || h <= 0 {
@@ -95,9 +99,11 @@ func (m *monitor) request(r cloudtrail.RequestInfo) {
 		p.first = start
 	}
 	p.starts = append(p.starts, start)
+	p.rate(now) // forgets the old ones, also where nobody looks
 	p.trouble = ""
 	if r.Err != nil && !errors.Is(r.Err, context.Canceled) {
 		p.trouble = brief(r.Err)
+		p.disabled = m.all && p.trouble == "UnrecognizedClientException"
 		if strings.Contains(p.trouble, "Throttl") {
 			p.throttles++
 			p.trouble = ""
@@ -115,7 +121,10 @@ func (m *monitor) progress(r cloudtrail.Progress) {
 	p.covered, p.records = r.Covered, r.Records
 	if r.Done && !p.done && !m.live && !m.quiet {
 		state := "read"
-		if r.Covered < 1 {
+		switch {
+		case p.disabled:
+			state = "not enabled"
+		case r.Covered < 1:
 			state = "not read to the end"
 		}
 		fmt.Fprintf(m.out, "%s: %s, %s records\n", p.name, state, number(p.records))
@@ -137,11 +146,16 @@ func (m *monitor) note(line string) {
 	})
 }
 
-// aside calls f, which may print, without the block being in its way.
-func (m *monitor) aside(f func() error) error {
-	if !m.live {
+// records calls f, which writes to standard output.
+func (m *monitor) records(f func() error) error {
+	if !m.shared {
 		return f()
 	}
+	return m.aside(f)
+}
+
+// aside calls f, which prints, without the block being in its way.
+func (m *monitor) aside(f func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.drawn == 0 {
@@ -217,12 +231,14 @@ func (p *part) rate(now time.Time) float64 {
 // total sums up all partitions in a line.
 func (m *monitor) total() string {
 	now := time.Now()
-	var read, failed, records, throttles int
+	var read, failed, disabled, records, throttles int
 	var covered, rate float64
 	for _, p := range m.parts {
 		switch {
 		case p.done && p.covered == 1:
 			read++
+		case p.done && p.disabled:
+			disabled++
 		case p.done:
 			failed++
 		}
@@ -233,10 +249,14 @@ func (m *monitor) total() string {
 	}
 	s := fmt.Sprintf("%s  %d of %d read", clock(now.Sub(m.began)), read, len(m.parts))
 	if failed > 0 {
-		s += fmt.Sprintf(", %d not", failed)
+		s += fmt.Sprintf(", %d failed", failed)
 	}
-	return s + fmt.Sprintf(", %.0f %%, %s records, %.1f requests/s, %s throttled",
-		100*covered/float64(max(1, len(m.parts))), number(records), rate, number(throttles))
+	s += fmt.Sprintf(", %.0f %%, %s records, %.1f req/s, %s throttled",
+		100*covered/float64(max(1, len(m.parts)-disabled)), number(records), rate, number(throttles))
+	if disabled > 0 {
+		s += fmt.Sprintf(", %d not enabled", disabled)
+	}
+	return s
 }
 
 // noteHandler prints what the library logs as lines of the monitor.

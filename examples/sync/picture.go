@@ -75,27 +75,28 @@ func (h histogram) draw(w io.Writer, format string) error {
 	body = draw.Crop(body, 0, -side, 0, 0)
 
 	panels := [][]*plot.Plot{
-		{h.panel("Writing", false, func(s series) []int { return s.writing })},
-		{h.panel("Read-only", true, func(s series) []int { return s.readOnly })},
+		{h.panel(false, func(s series) []int { return s.writing })},
+		{h.panel(true, func(s series) []int { return s.readOnly })},
 	}
 	tiles := draw.Tiles{Rows: 2, Cols: 1, PadY: 0.15 * vg.Inch}
-	for i, row := range plot.Align(panels, tiles, body) {
-		panels[i][0].Draw(row[0])
+	heading := style(12, ink, text.XLeft, text.YTop)
+	rows := plot.Align(panels, tiles, body)
+	for i, name := range []string{"Writing events", "Read-only events"} {
+		tile := rows[i][0]
+		tile.FillText(heading, vg.Point{X: body.Min.X, Y: tile.Max.Y}, name)
+		panels[i][0].Draw(draw.Crop(tile, 0, 0, 0, -0.28*vg.Inch))
 	}
 	_, err := canvas.WriteTo(w)
 	return err
 }
 
 // panel is one of the two histograms.
-func (h histogram) panel(name string, labels bool, values func(series) []int) *plot.Plot {
+func (h histogram) panel(labels bool, values func(series) []int) *plot.Plot {
 	p := plot.New()
 	p.X.Min, p.X.Max = 0, float64(h.n)
 	p.X.Tick.Marker = timeTicks{h, labels}
 	p.X.Tick.Label = style(11, ink, text.XCenter, text.YTop)
 	p.X.Padding, p.Y.Padding = 0, 0
-	p.Y.Label.Text = name
-	p.Y.Label.TextStyle = style(13, ink, text.XCenter, text.YBottom)
-	p.Y.Label.Padding = 6
 	p.Y.Tick.Label = style(11, ink, text.XRight, text.YCenter)
 	p.Y.Tick.Length = 0
 	p.Y.LineStyle.Width = 0

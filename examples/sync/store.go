@@ -155,9 +155,10 @@ func probe(name string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// cutTornLine cuts off what follows the last line feed, which a killed run may
-// leave: that page isn't in the state yet and will be written again. It returns
-// how much that was.
+// cutTornLine cuts off a torn line after the last line feed, which a killed run
+// may leave: that page isn't in the state yet and will be written again. It
+// returns how much that was. A record that lacks only the line feed gets one:
+// an editor may have taken it, and then nobody would write that record again.
 func cutTornLine(f *os.File) (int64, error) {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -186,6 +187,14 @@ func cutTornLine(f *os.File) (int64, error) {
 	// A crash of the whole machine may leave zeros. Anything else isn't ours.
 	if first != '{' && first != 0 {
 		return 0, errors.New("its last line is neither whole nor one of this program's: name another file")
+	}
+	tail := make([]byte, size-end)
+	if _, err := f.ReadAt(tail, end); err != nil {
+		return 0, err
+	}
+	if json.Valid(tail) {
+		_, err := f.Write([]byte{'\n'}) // appends
+		return 0, err
 	}
 	return size - end, f.Truncate(end)
 }

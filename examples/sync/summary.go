@@ -1,16 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/smithy-go"
 	"github.com/cloudtrail-connector/cloudtrail"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -39,8 +36,9 @@ func (s *summary) print(ctx context.Context, w io.Writer, width int) error {
 	}
 	var b strings.Builder
 	stopped := ctx.Err() != nil
+	table := ""
 	if s.settings.report || !s.settings.quiet && width > 0 {
-		b.WriteString(s.table(width, stopped) + "\n")
+		table = s.table(width, stopped) + "\n"
 	}
 	failures, rest := split(s.err)
 	for _, f := range failures {
@@ -57,7 +55,7 @@ func (s *summary) print(ctx context.Context, w io.Writer, width int) error {
 	if !s.settings.quiet || !good {
 		b.WriteString(s.conclusion(stopped, good))
 	}
-	io.WriteString(w, b.String())
+	io.WriteString(w, table+fold(b.String(), width))
 	if !good {
 		return errSaid
 	}
@@ -101,13 +99,18 @@ func (s *summary) conclusion(stopped, good bool) string {
 // table shows what was done in each partition.
 func (s *summary) table(width int, stopped bool) string {
 	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Format.Header, t.Style().Format.Footer = text.FormatDefault, text.FormatDefault
-	t.Style().Options.SeparateColumns = false
+	narrow := width > 0 && width < wide
+	if narrow {
+		t.SetStyle(plainStyle)
+	} else {
+		t.SetStyle(table.StyleLight)
+		t.Style().Format.Header, t.Style().Format.Footer = text.FormatDefault, text.FormatDefault
+		t.Style().Options.SeparateColumns = false
+	}
 	right := func(name string) table.ColumnConfig {
 		return table.ColumnConfig{Name: name, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight}
 	}
-	t.SetColumnConfigs([]table.ColumnConfig{right("Records"), right("Requests"), right("Retries"), right("Throttled")})
+	t.SetColumnConfigs([]table.ColumnConfig{right("Records"), right("Requests"), right("Throttled"), {Name: "Retries", Hidden: narrow, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight}})
 	t.AppendHeader(table.Row{"Account and Region", "Records", "Requests", "Retries", "Throttled", "Result"})
 	var records, requests, retries, throttles, complete, longest int
 	for _, p := range s.result.Partitions {
@@ -122,8 +125,11 @@ func (s *summary) table(width int, stopped bool) string {
 	if width > 0 {
 		last = max(12, width-longest-48)
 	}
+	if narrow { // no frame, and no column of retries
+		last = max(12, width-longest-33)
+	}
 	for _, p := range s.result.Partitions {
-		t.AppendRow(table.Row{p.Partition, number(p.Records), number(p.Requests), number(p.Retries), number(p.Throttles), text.WrapSoft(outcome(p, stopped), last)})
+		t.AppendRow(table.Row{p.Partition, number(p.Records), number(p.Requests), number(p.Retries), number(p.Throttles), text.WrapSoft(outcome(p, stopped, last), last)})
 	}
 	t.AppendFooter(table.Row{fmt.Sprintf("%d of %d read", complete, len(s.result.Partitions)), number(records), number(requests), number(retries), number(throttles), clock(s.took)})
 	lines := strings.Split(t.Render(), "\n")
@@ -133,7 +139,7 @@ func (s *summary) table(width int, stopped bool) string {
 	return strings.Join(lines, "\n")
 }
 
-func outcome(p cloudtrail.PartitionResult, stopped bool) string {
+func outcome(p cloudtrail.PartitionResult, stopped bool, width int) string {
 	switch {
 	case p.Err != nil:
 		op := ""
@@ -141,6 +147,8 @@ func outcome(p cloudtrail.PartitionResult, stopped bool) string {
 			op = pe.Op + " "
 		}
 		return "failed: " + op + brief(p.Err)
+	case p.Skipped != "" && len("skipped: "+p.Skipped) > width:
+		return p.Skipped
 	case p.Skipped != "":
 		return "skipped: " + p.Skipped
 	case p.Complete:
@@ -149,83 +157,4 @@ func outcome(p cloudtrail.PartitionResult, stopped bool) string {
 		return "stopped"
 	}
 	return "not complete"
-}
-
-// failure is what failed in the same way in one or more partitions.
-type failure struct {
-	err   error
-	what  string
-	hint  string
-	where []string
-}
-
-func (f failure) String() string {
-	const most = 6
-	where := strings.Join(f.where[:min(most, len(f.where))], ", ")
-	if more := len(f.where) - most; more > 0 {
-		where += fmt.Sprintf(" and %d more", more)
-	}
-	s := "Failed: " + where + "\n  " + f.what
-	if f.hint != "" {
-		s += "\n  " + strings.ToUpper(f.hint[:1]) + f.hint[1:] + "."
-	}
-	return s
-}
-
-// split takes a joined error apart: into the partitions' failures, those that
-// are alike put together, and the rest.
-func split(err error) (failures []failure, rest []error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && err.Error() == errors.Join(joined.Unwrap()...).Error() {
-		for _, e := range joined.Unwrap() {
-			f, r := split(e)
-			failures, rest = append(failures, f...), append(rest, r...)
-		}
-	} else if pe, ok := errors.AsType[*cloudtrail.PartitionError](err); ok {
-		failures = []failure{{err, pe.Op + ": " + plain(pe.Err), pe.Hint, []string{pe.Partition.String()}}}
-	} else if err != nil {
-		rest = []error{err}
-	}
-	var merged []failure
-	for _, f := range failures {
-		alike := func(g failure) bool {
-			return cmp.Or(f.hint, f.what) == cmp.Or(g.hint, g.what) && brief(f.err) == brief(g.err)
-		}
-		if i := slices.IndexFunc(merged, alike); i >= 0 {
-			merged[i].where = append(merged[i].where, f.where...)
-		} else {
-			merged = append(merged, f)
-		}
-	}
-	return merged, rest
-}
-
-// plain is an error without the SDK's call stack in words.
-func plain(err error) string {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		return api.ErrorCode() + ": " + api.ErrorMessage()
-	}
-	return err.Error()
-}
-
-// explain writes an error for a person, with the names that flags have.
-func explain(err error) string {
-	failures, rest := split(err)
-	var lines []string
-	for _, f := range failures {
-		lines = append(lines, f.String())
-	}
-	for _, e := range rest {
-		line := strings.TrimPrefix(e.Error(), "cloudtrail: ")
-		if bad, ok := e.(*cloudtrail.ConfigError); ok {
-			line = bad.Field + ": " + bad.Reason
-			if name := flagName(bad.Field); isFlag(name) {
-				line = "-" + name + ": " + bad.Reason
-			}
-			if bad.Field == "DefaultRegion" {
-				line += "; or give -regions"
-			}
-		}
-		lines = append(lines, line)
-	}
-	return strings.Join(lines, "\n")
 }
