@@ -137,6 +137,7 @@ func TestDescribe(t *testing.T) {
 
 func FuzzMapEvent(f *testing.F) {
 	f.Add("id", "name", "source", int64(1772366400000), "true", "user", "type", uint8(255))
+	f.Add("\xff", "\xff\xfe", "", int64(0), "", "\xc0", "\x80", uint8(255))
 	f.Add("", "\xff", "\x00", int64(-1<<62), "tRuE", "\u2028", "", uint8(0b1010_1010))
 	f.Fuzz(func(t *testing.T, id, name, source string, ms int64, readOnly, user, resource string, present uint8) {
 		maybe := func(bit int, s string) *string {
@@ -153,7 +154,7 @@ func FuzzMapEvent(f *testing.F) {
 			e.Resources = []types.Resource{{ResourceType: maybe(0, resource)}, {ResourceName: maybe(1, resource)}}
 		}
 		r := mapEvent(e, "us-east-1", captured, true)
-		if r.UID == "" || r.Name == "" || id != "" && present&1 != 0 && r.UID != id {
+		if r.UID == "" || r.Name == "" || id != "" && present&1 != 0 && r.UID != string([]rune(id)) {
 			t.Fatalf("UID %q, name %q", r.UID, r.Name)
 		}
 		if !reflect.DeepEqual(r, mapEvent(e, "us-east-1", captured, true)) {
@@ -170,8 +171,8 @@ func FuzzMapEvent(f *testing.F) {
 		if err := json.Unmarshal(b, &back); err != nil {
 			t.Fatal(err)
 		}
-		if !back.EventTime.Equal(r.EventTime) {
-			t.Fatalf("%v, then %v", r.EventTime, back.EventTime)
+		if !reflect.DeepEqual(back, r) {
+			t.Fatalf("%v, then %v", r, back)
 		}
 	})
 }
