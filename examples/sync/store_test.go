@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTornLine(t *testing.T) {
+	long := strings.Repeat("x", 200_000)
+	for name, test := range map[string]struct {
+		before, after, err string
+	}{
+		"new":           {"", "", ""},
+		"whole":         {"{\"a\":1}\n", "{\"a\":1}\n", ""},
+		"torn":          {"{\"a\":1}\n{\"b\":", "{\"a\":1}\n", ""},
+		"only torn":     {"{\"b\":", "", ""},
+		"long":          {"{\"a\":1}\n{\"b\":\"" + long, "{\"a\":1}\n", ""},
+		"long before":   {"{\"a\":\"" + long + "\"}\n{\"b", "{\"a\":\"" + long + "\"}\n", ""},
+		"zeros":         {"{\"a\":1}\n\x00\x00\x00", "{\"a\":1}\n", ""},
+		"no line feed":  {"{\"a\":1}\n{\"b\":2}", "{\"a\":1}\n{\"b\":2}\n", ""},
+		"somebody's":    {"dear diary", "dear diary", "name another file"},
+		"their letters": {"{}\n" + long, "{}\n" + long, "name another file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "out")
+			require.NoError(t, os.WriteFile(file, []byte(test.before), 0o600))
+			f, err := os.OpenFile(file, os.O_RDWR|os.O_APPEND, 0)
+			require.NoError(t, err)
+			defer f.Close()
+			_, err = cutTornLine(f)
+			if test.err == "" {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorContains(t, err, test.err)
+			}
+			after, err := os.ReadFile(file)
+			require.NoError(t, err)
+			assert.True(t, test.after == string(after), "%.100q", after)
+		})
+	}
+}
+
+// A state that can't be read is no reason to read everything again unasked.
+func TestCorruptedState(t *testing.T) {
+	for name, text := range map[string]string{"empty": "", "garbage": "garbage\n", "cut": "ct1.eyJmIjoiIiwicCI6", "zeros": "\x00\x00\x00\x00"} {
+		t.Run(name, func(t *testing.T) {
+			state := filepath.Join(t.TempDir(), "state")
+			require.NoError(t, os.WriteFile(state, []byte(text), 0o600))
+			var stdout, stderr strings.Builder
+			assert.Equal(t, exitUsage, run(t.Context(), []string{"-demo", "-state", state}, &stdout, &stderr))
+			assert.Empty(t, stdout.String())
+			assert.Contains(t, stderr.String(), state)
+			assert.Contains(t, stderr.String(), "remove it")
+			after, err := os.ReadFile(state)
+			require.NoError(t, err)
+			assert.Equal(t, text, string(after), "it is evidence")
+		})
+	}
+}
+
+// What can't be stored isn't in the state either.
+func TestDiskFull(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full")
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	var stdout, stderr strings.Builder
+	assert.Equal(t, exitFailed, run(t.Context(), []string{"-demo", "-regions", "us-east-1", "-state", state, "-out", "/dev/full"}, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "no space left")
+	assert.Contains(t, stderr.String(), "0 records")
+}
