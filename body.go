@@ -10,7 +10,7 @@ import (
 
 // bodyGuard stands between the SDK and the connection.
 //
-// It turns a 200 without a body into an error. The SDK decodes that to an empty
+// It turns a success without a body into an error. The SDK decodes that to an empty
 // success without NextToken, which would silently end the paging.
 //
 // Unless raw is set it empties every CloudTrailEvent before the SDK decodes it:
@@ -22,7 +22,7 @@ type bodyGuard struct {
 
 func (g bodyGuard) Do(req *http.Request) (*http.Response, error) {
 	resp, err := g.HTTPClient.Do(req)
-	if err != nil || resp.StatusCode != http.StatusOK {
+	if err != nil || resp.StatusCode/100 != 2 { // the SDK takes every 2xx for a success
 		return resp, err
 	}
 	body := &pageBody{bodies.Get().(*bytes.Buffer)}

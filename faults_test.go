@@ -284,3 +284,25 @@ func TestExpiredSession(t *testing.T) {
 		})
 	}
 }
+
+// The SDK takes every 2xx for a success: without a body none of them is a page.
+func TestSuccessWithoutBody(t *testing.T) {
+	for _, status := range []int{200, 201, 202, 204} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := cloudtrailtest.New()
+			fake.Account(cloudtrailtest.AccountID).Region("us-east-1").SetHistory(week(10))
+			fake.SetFault(func(c cloudtrailtest.Call) *cloudtrailtest.Fault {
+				if c.Service == "cloudtrail" && c.N == 1 {
+					return cloudtrailtest.Answer(status, nil)
+				}
+				return nil
+			})
+			c, err := New(t.Context(), Config{}, WithAWSConfig(fake.AWSConfig("us-east-1")))
+			require.NoError(t, err)
+			result, err := c.Sync(t.Context(), SyncOptions{}, ignore)
+			require.NoError(t, err)
+			require.Equal(t, 10, result.Records, "%d", status)
+			require.Equal(t, 2, result.Partitions[0].Requests)
+		})
+	}
+}

@@ -134,11 +134,11 @@ func TestCheck(t *testing.T) {
 		},
 		"empty answer": {
 			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.EmptyBody(),
-			exit: exitFailed, kind: transientError, message: []string{"LookupEvents failed", "empty"},
+			exit: exitFailed, kind: transientError, message: []string{"LookupEvents failed", "check the network"},
 		},
 		"no Region at all": {
 			config: map[string]any{"regions": []string{"all"}}, fault: cloudtrailtest.Error(400, "AccessDeniedException", "with an explicit deny in a service control policy"),
-			kind: configError, message: []string{"every Region was skipped"},
+			kind: configError, message: []string{"no Region of the account can be read"},
 		},
 		"unheard-of error": {
 			config: map[string]any{"maxRetries": 1}, fault: cloudtrailtest.Error(400, "SomethingNew", "?"),
