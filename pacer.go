@@ -12,7 +12,7 @@ import (
 // and yields to throttling in two steps.
 //
 //   - A throttle near the full rate says that this server is strict: a little
-//     slower from then on, for good.
+//     slower from then on, until nobody has asked for a while.
 //   - More throttles say that somebody else uses the quota too: a fifth slower
 //     each, and back up slowly. Halving, or a fast way back, wastes more.
 //
@@ -31,6 +31,7 @@ const (
 	slowdown      = 0.8
 	recoveryShare = 1.0 / 128 // of the quota, for each success
 	leastShare    = 1.0 / 32  // of the quota: never slower
+	forgetAfter   = 2 * requestTimeout
 )
 
 func newPacer(quota float64) *pacer {
@@ -47,6 +48,9 @@ func (p *pacer) take(now time.Time) time.Duration {
 	defer p.mu.Unlock()
 	if wait := p.next.Sub(now); wait > 0 {
 		return wait
+	}
+	if now.Sub(p.next) > forgetAfter { // another sync
+		p.limit = p.quota
 	}
 	p.next = now.Add(time.Duration(min(float64(time.Second)/p.rate, math.MaxInt64/2)))
 	return 0
