@@ -3,6 +3,7 @@ package cloudtrailtest_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -34,6 +35,7 @@ func Example() {
 // The second request of each Region meets an error, and the SDK tries again.
 func ExampleFake_SetFault() {
 	fake := cloudtrailtest.New()
+	fake.Account(cloudtrailtest.AccountID).Region("eu-west-1").SetQuota(cloudtrailtest.Quota{Rate: math.Inf(1)})
 	fake.SetFault(func(c cloudtrailtest.Call) *cloudtrailtest.Fault {
 		if c.Service == "cloudtrail" && c.N == 2 {
 			return cloudtrailtest.Error(503, "ServiceUnavailable", "try again")
