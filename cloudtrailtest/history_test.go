@@ -103,11 +103,9 @@ func TestHugeHistory(t *testing.T) {
 	f, r := home()
 	now := time.Now()
 	r.SetHistory(cloudtrailtest.Uniform(1, 50_000_000, now.Add(-80*24*time.Hour), now))
-	start := time.Now()
 	allocs := testing.AllocsPerRun(1, func() {
 		_, err := client(f.AWSConfig(region)).LookupEvents(t.Context(), &nothing)
 		require.NoError(t, err)
 	})
 	assert.Less(t, allocs, 20_000.0)
-	assert.Less(t, time.Since(start), 5*time.Second)
 }
