@@ -123,6 +123,7 @@ var errHandlerGone = errors.New("the handler did not return")
 
 const (
 	mostParts     = 100             // that a walk is split into at once
+	leastPart     = 1.5             // pages expected in each: a part costs about a page more than it has
 	enoughAnswers = 20              // to know how long the partition's requests take
 	leastOverdue  = 5 * time.Second // when a request is overdue at the earliest
 )
@@ -297,7 +298,8 @@ func splitReader(p *partition, _ time.Time) (best *reader, wait time.Duration) {
 }
 
 // split splits a walk and returns the new one. As many splits as the quota
-// allows before a page comes back are going to follow.
+// allows before a page comes back are going to follow, if there is enough to
+// read for so many.
 func (s *scheduler) split(p *partition, r *reader, now time.Time) *reader {
 	back := forever
 	for _, r := range p.readers {
@@ -305,8 +307,12 @@ func (s *scheduler) split(p *partition, r *reader, now time.Time) *reader {
 			back = min(back, r.started.Add(p.latency).Sub(now))
 		}
 	}
-	follow := min(float64(s.parallel-s.inFlight-len(s.queue)-1), s.opts.rate*max(0, back-1).Seconds(), mostParts)
-	mid, ok := r.splitAt(p.pageSize, int(follow))
+	follow := min(
+		float64(s.parallel-s.inFlight-len(s.queue)-1),
+		s.opts.rate*max(1, back-1).Seconds(), // never 0, which times +Inf is no number
+		r.expected()/(leastPart*float64(p.pageSize))-2,
+		mostParts)
+	mid, ok := r.splitAt(p.pageSize, int(max(0, follow)))
 	if !ok { // the parts would be shorter than a second
 		mid, _ = r.splitAt(p.pageSize, 0)
 	}
