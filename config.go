@@ -38,8 +38,9 @@ type Config struct {
 	AccessKeyID, SecretAccessKey, SessionToken string
 
 	// DefaultRegion is read when Regions is empty; it is also where STS is
-	// called. Empty: the AWS default Region chain (AWS_REGION, AWS_DEFAULT_REGION,
-	// profile), then EC2 instance metadata.
+	// called. Empty: the first of Regions; without any, or with {"all"}, the AWS
+	// default Region chain (AWS_REGION, AWS_DEFAULT_REGION, profile), then EC2
+	// instance metadata.
 	DefaultRegion string
 
 	// Regions are read for every account. Empty: DefaultRegion alone. {"all"}:
@@ -73,8 +74,9 @@ type Config struct {
 	// over the API's 50.
 	PageSize int
 
-	// ParallelRequests bounds the requests in flight and, again, the pages waiting
-	// for the handler, for each Sync. Default 8.
+	// ParallelRequests bounds the requests in flight and the pages waiting for the
+	// handler, both together, for each Sync; the page that the handler has is not
+	// counted. Default 8.
 	ParallelRequests int
 
 	// MaxRetries is how many times one request is attempted before it is reported

@@ -33,7 +33,7 @@ type PartitionError struct {
 	Partition Partition
 	Op        string // the AWS operation that failed: "LookupEvents", "AssumeRole", …
 	Err       error  // find the AWS error code with errors.As and smithy.APIError
-	Hint      string // likely causes, for a person; may be empty
+	Hint      string // likely causes, for a person
 }
 
 // Error names the account and Region, what failed, the AWS error and the hint.

@@ -175,7 +175,7 @@ func Describe() ObjectSchema {
 		},
 		Options: []OptionSchema{
 			{"lookbackDays", "number", "7", "How many days back to read, fractions allowed; CloudTrail keeps 90."},
-			{"since", "string", "", "The sync token of the sync before, an RFC 3339 time or Unix milliseconds; wins where it is more recent than lookbackDays."},
+			{"since", "string", "", "The sync token of the sync before, an RFC 3339 time or Unix milliseconds; wins where it is more recent than lookbackDays, which limits an older one."},
 			{"filter", "string", "", `One lookup attribute as Key=Value, such as "ReadOnly=false". Keys: ` + strings.Join(filterKeys, ", ") + "."},
 		},
 	}

@@ -65,7 +65,8 @@ func WithClient(client func(Partition) LookupEventsAPIClient) Option {
 	return func(o *options) { o.client = client }
 }
 
-// WithLogger sets where warnings and progress are logged. Default: discarded.
+// WithLogger sets where warnings, skipped Regions (at level Info), retries and
+// the SDK's messages (at level Debug) are logged. Default: discarded.
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
 
 // WithObserver sets callbacks for requests, retries and progress.
@@ -99,8 +100,8 @@ type RequestInfo struct {
 // RetryInfo describes a failed attempt that is followed by another.
 type RetryInfo struct {
 	Partition Partition
-	Attempt   int // the one that failed, from 1
-	Wait      time.Duration
+	Attempt   int           // the one that failed, from 1
+	Wait      time.Duration // the backoff; the wait for the quota comes on top
 	Err       error
 }
 
@@ -117,11 +118,13 @@ type Progress struct {
 type SyncOptions struct {
 	// LookbackDays is how far back to read, in days, fractions allowed. Default
 	// 7; more than the 90 that CloudTrail keeps reads 90. Negative, NaN or
-	// infinite: *ConfigError.
+	// infinite: *ConfigError. It limits only time that no sync has had in scope:
+	// what an earlier sync left open is owed until it is read or 90 days old.
 	LookbackDays float64
 
 	// Since is the token of the sync before. It wins where it is more recent than
-	// the lookback window. Zero: there was none.
+	// the lookback window; one that is older reaches no further back than that,
+	// so give both for a re-read. Zero: there was none.
 	Since SyncToken
 
 	// Until is the end of the window, inclusive as at AWS. Zero, or in the

@@ -36,17 +36,23 @@ func (p Page) Token() SyncToken {
 
 // SyncResult is what a Sync did.
 type SyncResult struct {
-	Token          SyncToken // Since of the next sync; valid also when Sync returned an error
-	Records, Pages int       // handed over
+	// Token is the Since of the next sync; valid also when Sync returned an error.
+	// Events arrive late, so the last 15 minutes are read again.
+	Token SyncToken
+
+	Records, Pages int // handed over
 	Partitions     []PartitionResult
 }
 
-// PartitionResult is what a Sync did in one partition. Requests counts
-// attempts; Throttles those of them that were answered by throttling, Retries
-// those after the first of a request.
+// PartitionResult is what a Sync did in one partition.
 type PartitionResult struct {
-	Partition                                    Partition
-	Records, Pages, Requests, Throttles, Retries int
+	Partition Partition
+
+	Records   int // handed over
+	Pages     int // handed over
+	Requests  int // attempts
+	Throttles int // attempts that were answered by throttling
+	Retries   int // attempts after the first of a request
 
 	Complete bool   // everything in the window was delivered
 	Skipped  string // why it was not read, e.g. "Region not enabled"

@@ -23,7 +23,8 @@ var ErrInvalidToken = errors.New("cloudtrail: invalid sync token")
 // SyncToken says, per partition, up to when everything is read and which
 // windows are still owed. It is a small immutable text, opaque and versioned:
 // comparable, cheap to pass, and marshalled to JSON and text as it is. It holds
-// account ids, Regions, times and the filter, and no secret. The zero value
+// account ids, Regions, times and the filter, and no secret. Going on from it
+// reads the last 15 minutes again, since events arrive late. The zero value
 // means "never".
 type SyncToken struct{ text string }
 
