@@ -77,13 +77,15 @@ func (c *Connector) regions() []string {
 	return regions
 }
 
-func (c *Connector) allRegions() bool { return slices.Equal(c.cfg.Regions, []string{allRegions}) }
+func (c *Connector) allRegions() bool { return c.cfg.allRegions() }
+
+func (c *Config) allRegions() bool { return slices.Equal(c.Regions, []string{allRegions}) }
 
 // chooseRegion sets DefaultRegion, where it is empty, to the Region that base,
 // the AWS config, was loaded with: where STS is called. It returns what is wrong
 // and with which field.
 func (c *Config) chooseRegion(base *aws.Config) (field, reason string) {
-	all := len(c.Regions) == 1 && c.Regions[0] == allRegions
+	all := c.allRegions()
 	if c.DefaultRegion == "" {
 		c.DefaultRegion = base.Region
 	}

@@ -77,21 +77,20 @@ type account struct {
 // partition is what the loop knows of one partition.
 type partition struct {
 	Partition
-	account  *account
-	client   LookupEventsAPIClient
-	pageSize int
-	pacer    *pacer
-	latency  time.Duration // running mean of the answers
-	readyAt  time.Time     // the pacer lets no request in before
-	plan     plan
-	total    time.Duration // of the windows to read
-	readers  []*reader     // with something left to fetch or to store, newest first
-	owed     owed          // by what the handler has stored; zero: as the token says
-	res      PartitionResult
-	answers  int           // requests that succeeded
-	done     bool          // nothing more will come of it
-	refused  error         // perhaps just because the Region isn't enabled
-	element  *list.Element // in active, or nil
+	account *account
+	client  LookupEventsAPIClient
+	pacer   *pacer
+	latency time.Duration // running mean of the answers
+	readyAt time.Time     // the pacer lets no request in before
+	plan    plan
+	total   time.Duration // of the windows to read
+	readers []*reader     // with something left to fetch or to store, newest first
+	owed    owed          // by what the handler has stored; zero: as the token says
+	res     PartitionResult
+	answers int           // requests that succeeded
+	done    bool          // nothing more will come of it
+	refused error         // perhaps just because the Region isn't enabled
+	element *list.Element // in active, or nil
 }
 
 // reader is a walk and the request that it is at.
@@ -224,7 +223,7 @@ func (s *scheduler) admit(a *account) {
 // may start, if nothing happens before.
 func (s *scheduler) start(ctx context.Context) time.Duration {
 	now, wake := time.Now(), forever
-	for pass, pick := range []func(*partition, time.Time) (*reader, time.Duration){idleReader, splitReader} {
+	for pass, pick := range []func(*partition, time.Time) (*reader, time.Duration){idleReader, s.splitReader} {
 		for again := true; again; {
 			again = false
 			e := s.active.Front()
@@ -281,7 +280,7 @@ func idleReader(p *partition, now time.Time) (next *reader, wait time.Duration) 
 
 // splitReader returns the walk to split, if all of the partition's are in
 // flight and one of them is worth it.
-func splitReader(p *partition, _ time.Time) (best *reader, wait time.Duration) {
+func (s *scheduler) splitReader(p *partition, _ time.Time) (best *reader, wait time.Duration) {
 	most := 0.0
 	for _, r := range p.readers {
 		if r.fetched {
@@ -290,7 +289,7 @@ func splitReader(p *partition, _ time.Time) (best *reader, wait time.Duration) {
 		if !r.inFlight {
 			return nil, 0
 		}
-		if _, ok := r.splitAt(p.pageSize, 0); ok && r.expected() > most {
+		if _, ok := r.splitAt(s.pageSize, 0); ok && r.expected() > most {
 			best, most = r, r.expected()
 		}
 	}
@@ -310,11 +309,11 @@ func (s *scheduler) split(p *partition, r *reader, now time.Time) *reader {
 	follow := min(
 		float64(s.parallel-s.inFlight-len(s.queue)-1),
 		s.opts.rate*max(1, back-1).Seconds(), // never 0, which times +Inf is no number
-		r.expected()/(leastPart*float64(p.pageSize))-2,
+		r.expected()/(leastPart*float64(s.pageSize))-2,
 		mostParts)
-	mid, ok := r.splitAt(p.pageSize, int(max(0, follow)))
+	mid, ok := r.splitAt(s.pageSize, int(max(0, follow)))
 	if !ok { // the parts would be shorter than a second
-		mid, _ = r.splitAt(p.pageSize, 0)
+		mid, _ = r.splitAt(s.pageSize, 0)
 	}
 	older := &reader{walk: r.walk.split(mid)}
 	p.readers = slices.Insert(p.readers, slices.Index(p.readers, r)+1, older)
@@ -406,7 +405,7 @@ func (s *scheduler) arrived(f fetched) {
 	p.latency += (time.Since(f.started) - p.latency) / time.Duration(min(p.answers, 16))
 	p.account.trusted = true
 	r.attempt, r.renewed = 0, false
-	records := r.take(f.records, f.next, len(f.records) >= p.pageSize)
+	records := r.take(f.records, f.next, len(f.records) >= s.pageSize)
 	if s.probe {
 		r.fetched, records = true, nil
 	}

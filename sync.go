@@ -163,7 +163,7 @@ func (c *Connector) newScheduler(ctx context.Context, o SyncOptions) (*scheduler
 	for _, session := range sessions {
 		a := &account{session: session, waiting: c.opts.client == nil}
 		for _, region := range c.regions() {
-			p := &partition{Partition: Partition{session.accountID, session.roleARN, region}, account: a, pageSize: s.pageSize}
+			p := &partition{Partition: Partition{session.accountID, session.roleARN, region}, account: a}
 			key := tokenKey{p.AccountID, p.Region}
 			s.ledger.all = append(s.ledger.all, key)
 			if len(o.Partitions) > 0 {

@@ -124,8 +124,8 @@ func (t *SyncToken) UnmarshalText(b []byte) error {
 
 // tokenState is what a token's text says. It is never changed once made.
 type tokenState struct {
-	filtered bool      // made by a sync, with this filter ("": none)
-	filter   string    //
+	filtered bool // made by a sync, with this filter ("": none)
+	filter   string
 	mixed    bool      // merged from tokens with different filters
 	since    time.Time // for every partition that isn't in owed; zero: never
 	owed     map[tokenKey]owed
