@@ -117,8 +117,10 @@ func (h *heartbeats) RecordHeartbeat(ctx context.Context, details ...any) {
 func TestZombieIsFenced(t *testing.T) {
 	o := newOrganisation(t, 1, 1, 500)
 	key := Key{"test", testAccount + "/us-east-1"}
+	stored := 0
 	o.beforePut(func(put int, _ Key, _ cloudtrail.SyncToken) error {
 		if put == 3 { // it was away while this happened
+			stored = len(o.memory.records)
 			token, err := o.memory.Claim(t.Context(), key, Fence{1, 2})
 			assert.NoError(t, err)
 			assert.False(t, token.IsZero(), "the new owner goes on from what the first one stored")
@@ -130,7 +132,8 @@ func TestZombieIsFenced(t *testing.T) {
 	app := applicationError(t, err)
 	assert.Equal(t, "Fenced", app.Type())
 	assert.Equal(t, at(1), o.memory.rows[key].token, "the new owner's token stays")
-	assert.Len(t, o.memory.records, 100, "two pages from before")
+	assert.NotZero(t, stored)
+	assert.Equal(t, stored, len(o.memory.records), "only the pages from before")
 }
 
 func TestReadWithinItsBudget(t *testing.T) {
