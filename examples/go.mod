@@ -8,6 +8,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/cloudtrail v1.65.0
 	github.com/aws/smithy-go v1.28.8
 	github.com/cloudtrail-connector/cloudtrail v0.0.0
+	github.com/gofrs/flock v0.13.0
 	github.com/jedib0t/go-pretty/v6 v6.8.3
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0

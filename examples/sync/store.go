@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gofrs/flock"
+
 	"github.com/cloudtrail-connector/cloudtrail"
 )
 
@@ -19,6 +21,7 @@ import (
 // the token that covers them.
 type store struct {
 	token cloudtrail.SyncToken // that the state file holds; zero: there was none
+	lock  *flock.Flock         // nil if nothing is kept
 
 	file  *os.File // of -out, or nil
 	out   *bufio.Writer
@@ -27,10 +30,17 @@ type store struct {
 
 // openStore opens the files that the flags name. What the user should know goes
 // to note.
-func openStore(s settings, stdout io.Writer, note func(string)) (*store, error) {
+func openStore(s settings, stdout io.Writer, note func(string)) (_ *store, err error) {
 	st := &store{state: s.state, out: bufio.NewWriterSize(stdout, 1<<16)}
+	defer func() {
+		if err != nil {
+			st.close()
+		}
+	}()
+	if err := st.keepOthersOut(s); err != nil {
+		return nil, err
+	}
 	if s.state != "" {
-		var err error
 		if st.token, err = readState(s.state); err != nil {
 			return nil, err
 		}
@@ -44,14 +54,12 @@ func openStore(s settings, stdout io.Writer, note func(string)) (*store, error) 
 	if s.out == "" {
 		return st, nil
 	}
-	var err error
 	st.file, err = os.OpenFile(s.out, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("-out: %w: name a file in a folder that you may write to", err)
 	}
 	cut, err := cutTornLine(st.file)
 	if err != nil {
-		st.file.Close()
 		return nil, fmt.Errorf("-out: %s: %w", s.out, err)
 	}
 	if cut > 0 {
@@ -66,6 +74,31 @@ func (st *store) close() {
 	if st.file != nil {
 		st.file.Close()
 	}
+	if st.lock != nil {
+		st.lock.Close()
+	}
+}
+
+// keepOthersOut locks the files against another run, such as one that a
+// schedule starts while this one still reads: it would take the line that is
+// being written for a torn one. The lock is gone with the process.
+func (st *store) keepOthersOut(s settings) error {
+	flag, name := "-state", s.state
+	if info, err := os.Stat(s.out); s.out != "" && (err != nil || info.Mode().IsRegular()) {
+		flag, name = "-out", s.out
+	}
+	if name == "" {
+		return nil
+	}
+	st.lock = flock.New(name+".lock", flock.SetPermissions(0o600))
+	locked, err := st.lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("%s: %w: name a file in a folder that you may write to", flag, err)
+	}
+	if !locked {
+		return fmt.Errorf("%s: another run is writing %s: let it end first", flag, name)
+	}
+	return nil
 }
 
 // page stores one page: records first, token second.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudtrail-connector/cloudtrail"
 )
 
 func TestTornLine(t *testing.T) {
@@ -73,4 +76,30 @@ func TestDiskFull(t *testing.T) {
 	assert.Equal(t, exitFailed, run(t.Context(), []string{"-demo", "-regions", "us-east-1", "-state", state, "-out", "/dev/full"}, &stdout, &stderr))
 	assert.Contains(t, stderr.String(), "no space left")
 	assert.Contains(t, stderr.String(), "0 records")
+}
+
+// A schedule may start the next run while this one still reads.
+func TestOneRunAtATime(t *testing.T) {
+	folder := t.TempDir()
+	out, state := filepath.Join(folder, "events.jsonl"), filepath.Join(folder, "events.state")
+	for name, args := range map[string][]string{
+		"-out": {"-out", out, "-state", state}, "-out alone": {"-out", out}, "-state": {"-state", state},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := parseFlags(append(args, "-demo"), io.Discard)
+			require.NoError(t, err)
+			first, err := openStore(s, io.Discard, func(string) {})
+			require.NoError(t, err)
+			require.NoError(t, first.write([]cloudtrail.CloudResource{{UID: "1"}}))
+
+			var stderr strings.Builder
+			assert.Equal(t, exitFailed, run(t.Context(), append(args, "-demo"), io.Discard, &stderr))
+			assert.Contains(t, stderr.String(), "another run is writing")
+
+			first.close()
+			again, err := openStore(s, io.Discard, func(string) {})
+			require.NoError(t, err, "the lock goes with its run")
+			again.close()
+		})
+	}
 }
