@@ -71,6 +71,37 @@ func BenchmarkQuota(b *testing.B) {
 	}
 }
 
+// BenchmarkUnevenLatency reads the same 10,000 events where pages take 0.5 to
+// 6.5 s, and 2 % of them 35 s. Each operation has another sequence of
+// latencies: where a page of 35 s is the first or one of the last, it shows.
+func BenchmarkUnevenLatency(b *testing.B) {
+	const pages = 200
+	var sum, worst float64
+	runs, over := 0, 0
+	for b.Loop() {
+		virtually(b, func(t *testing.T) {
+			fake := cloudtrailtest.New()
+			region := fake.Account(cloudtrailtest.AccountID).Region("us-east-1")
+			region.SetHistory(week(pages * maxPageSize))
+			region.SetLatency(uneven(uint64(runs)))
+			c, err := New(t.Context(), Config{ParallelRequests: 64}, WithAWSConfig(fake.AWSConfig("us-east-1")))
+			require.NoError(t, err)
+			start := time.Now()
+			result, err := c.Sync(t.Context(), SyncOptions{}, func(context.Context, Page) error { return nil })
+			require.NoError(t, err)
+			require.Equal(t, pages*maxPageSize, result.Records)
+			took := time.Since(start).Seconds() / (pages / 2)
+			if took > 1.25 {
+				over++
+			}
+			sum, worst, runs = sum+took, max(worst, took), runs+1
+		})
+	}
+	b.ReportMetric(sum/float64(runs), "x-quota-time")
+	b.ReportMetric(worst, "x-quota-time-worst")
+	b.ReportMetric(100*float64(over)/float64(runs), "%-over-1.25")
+}
+
 // virtually runs f with a virtual clock, which only a test can have.
 func virtually(b *testing.B, f func(*testing.T)) {
 	done := false // -count and -cpu apply to the benchmark already

@@ -329,7 +329,7 @@ func (p *partition) hurry(now time.Time, attempts int) time.Duration {
 	if p.answers < enoughAnswers {
 		return forever
 	}
-	next, limit := forever, max(leastOverdue, 5*p.latency/2)
+	next, limit := forever, max(leastOverdue, 2*p.latency)
 	for _, r := range p.readers {
 		if !r.inFlight && !r.fetched {
 			return forever
