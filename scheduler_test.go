@@ -314,3 +314,27 @@ func TestStubThatPlaysAList(t *testing.T) {
 		})
 	}
 }
+
+// A server may return less than it was asked for: its pages still show how much
+// there is.
+func TestPagesThatAreNotFull(t *testing.T) {
+	for _, size := range []int{25, 49} {
+		synctest.Test(t, func(t *testing.T) {
+			fake := cloudtrailtest.New()
+			fake.Account(cloudtrailtest.AccountID).Region("us-east-1").SetHistory(week(2_000))
+			fake.Account(cloudtrailtest.AccountID).Region("us-east-1").SetLatency(always(4 * time.Second))
+			client := awscloudtrail.NewFromConfig(fake.AWSConfig("us-east-1"))
+			c := stubbed(t, Config{}, func(ctx context.Context, in *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
+				in.MaxResults = aws.Int32(min(*in.MaxResults, int32(size)))
+				return client.LookupEvents(ctx, in)
+			})
+			start := time.Now()
+			var got counter
+			_, err := c.Sync(t.Context(), SyncOptions{}, got.handle)
+			require.NoError(t, err)
+			got.requireOnce(t, 2_000)
+			quota := time.Duration(2_000/size) * time.Second / 2
+			require.Less(t, time.Since(start), 2*quota, "%d a page", size)
+		})
+	}
+}

@@ -33,7 +33,7 @@ type walk struct {
 	replays    int             // since the last new event
 
 	untimed bool    // it saw an event without a time, which no split could assign
-	density float64 // new events per second on the last full page; 0: none seen
+	density float64 // new events per second on the last page that was filled; 0: none seen
 	fetched bool    // nothing remains to be fetched
 }
 
@@ -60,9 +60,10 @@ func (w *walk) left() window { return window{w.start, w.frontier} }
 
 // take moves the walk on by a page and returns its new records, in records'
 // memory. An event without a time stands where the one before it does. Only a
-// full page shows a density: one with a few events and a NextToken may be a
-// stub's, who plays a list of answers and would waste some on a split.
-func (w *walk) take(records []CloudResource, next string, full bool) []CloudResource {
+// page that is filled, at least by half, shows a density: one with a few events
+// and a NextToken may be a stub's, who plays a list of answers and would waste
+// some on a split.
+func (w *walk) take(records []CloudResource, next string, filled bool) []CloudResource {
 	before, at := w.frontier, w.frontier.Add(-1)
 	past, news := false, false
 	page := make(map[string]bool, len(records))
@@ -104,7 +105,7 @@ func (w *walk) take(records []CloudResource, next string, full bool) []CloudReso
 	if len(records) > 0 {
 		w.lastPage = page
 	}
-	if full && len(kept) > 0 {
+	if filled && len(kept) > 0 {
 		// A page within one second says no more than its second.
 		span := max(time.Second, before.Sub(w.frontier))
 		w.density = float64(len(kept)) / span.Seconds()
