@@ -10,8 +10,13 @@ import (
 
 // bodyGuard stands between the SDK and the connection.
 //
-// It turns a success without a body into an error. The SDK decodes that to an empty
-// success without NextToken, which would silently end the paging.
+// It turns a success without a page into an error: without a body, or with an
+// error for one. The SDK decodes that to an empty success without NextToken, which
+// would silently end the paging.
+//
+// It renames an error's "message" to "Message". The SDK looks for the latter in
+// the errors that it has types for, and the text is all that tells a service
+// control policy from any other denial.
 //
 // Unless raw is set it empties every CloudTrailEvent before the SDK decodes it:
 // nine tenths of a page that nobody would read.
@@ -22,20 +27,24 @@ type bodyGuard struct {
 
 func (g bodyGuard) Do(req *http.Request) (*http.Response, error) {
 	resp, err := g.HTTPClient.Do(req)
-	if err != nil || resp.StatusCode/100 != 2 { // the SDK takes every 2xx for a success
+	if err != nil {
 		return resp, err
 	}
 	body := &pageBody{bodies.Get().(*bytes.Buffer)}
 	_, err = body.ReadFrom(resp.Body)
 	resp.Body.Close()
-	if err == nil && body.Len() == 0 {
-		err = errEmptyBody
+	success := resp.StatusCode/100 == 2 // as the SDK sees it
+	if err == nil && success && isNoPage(body.Bytes()) {
+		err = errNoPage
 	}
-	if err != nil {
+	if err != nil && success {
 		body.Close()
 		return nil, err
 	}
-	if !g.raw {
+	switch {
+	case !success:
+		capitalizeMessage(body.Bytes())
+	case !g.raw:
 		body.Truncate(len(emptyCloudTrailEvents(body.Bytes())))
 	}
 	resp.Body, resp.ContentLength = body, int64(body.Len())
@@ -55,6 +64,19 @@ func (b *pageBody) Close() error {
 	}
 	b.Buffer = new(bytes.Buffer)
 	return nil
+}
+
+// isNoPage reports a body that isn't there or is an error's.
+func isNoPage(body []byte) bool {
+	return len(body) == 0 || !bytes.Contains(body, []byte(`"Events"`)) && bytes.Contains(body, []byte(`"__type"`))
+}
+
+// capitalizeMessage makes an error's "message" a "Message", in body's memory,
+// unless it has one. Quotes within a text are escaped.
+func capitalizeMessage(body []byte) {
+	if i := bytes.Index(body, []byte(`"message"`)); i >= 0 && !bytes.Contains(body, []byte(`"Message"`)) {
+		body[i+1] = 'M'
+	}
 }
 
 // emptyCloudTrailEvents empties the texts of that name, in page's memory. A

@@ -3,9 +3,18 @@ package cloudtrail
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
+	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloudtrail-connector/cloudtrail/cloudtrailtest"
 )
 
 // Whatever the JSON, only texts of that name are emptied, and everything that
@@ -27,6 +36,44 @@ func FuzzEmptyCloudTrailEvents(f *testing.F) {
 			require.Equal(t, emptied(want), got)
 		}
 	})
+}
+
+// The text of an error reaches us in either spelling: it tells a service control
+// policy from any other denial.
+func TestErrorTexts(t *testing.T) {
+	for _, code := range []string{"AccessDeniedException", "ThrottlingException", "UnrecognizedClientException", "SomethingNew"} {
+		for _, name := range []string{"message", "Message"} {
+			t.Run(code+"/"+name, func(t *testing.T) {
+				body := fmt.Sprintf(`{"__type":%q, %q : "a \"message\""}`, code, name)
+				err := lookupAnswer(t, http.StatusBadRequest, body)
+				var api smithy.APIError
+				require.ErrorAs(t, err, &api)
+				require.Equal(t, code, api.ErrorCode())
+				require.Equal(t, `a "message"`, api.ErrorMessage())
+			})
+		}
+	}
+}
+
+// A success that holds no page isn't one: the paging would end there.
+func TestSuccessWithoutPage(t *testing.T) {
+	for _, body := range []string{``, `{"__type":"InternalFailure"}`, `{"__type":"ThrottlingException","message":"slow down"}`} {
+		require.ErrorIs(t, lookupAnswer(t, http.StatusOK, body), errNoPage)
+	}
+	for _, body := range []string{`{}`, `{"Events":[]}`, `{"Events":[{"EventName":"\"__type\""}]}`} {
+		require.NoError(t, lookupAnswer(t, http.StatusOK, body))
+	}
+}
+
+// lookupAnswer has the SDK's client read an answer.
+func lookupAnswer(t *testing.T, status int, body string) error {
+	t.Helper()
+	cfg := cloudtrailtest.New().AWSConfig("us-east-1")
+	cfg.HTTPClient = smithyhttp.ClientDoFunc(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+	})
+	_, err := newClient(cfg, "us-east-1", false).LookupEvents(t.Context(), &awscloudtrail.LookupEventsInput{})
+	return err
 }
 
 func emptied(v any) any {

@@ -33,8 +33,8 @@ func newClient(cfg aws.Config, region string, raw bool) LookupEventsAPIClient {
 }
 
 var (
-	errEmptyBody = errors.New("empty response body")
-	errNoAnswer  = fmt.Errorf("no answer within %s", requestTimeout)
+	errNoPage   = errors.New("the response holds no page of events")
+	errNoAnswer = fmt.Errorf("no answer within %s", requestTimeout)
 )
 
 // input returns the parameters of the walk's next request.
@@ -68,7 +68,7 @@ func lookup(ctx context.Context, client LookupEventsAPIClient, in *awscloudtrail
 		return nil, "", err
 	}
 	if out == nil { // a stub's
-		return nil, "", errEmptyBody
+		return nil, "", errNoPage
 	}
 	records = make([]CloudResource, len(out.Events))
 	for i, e := range out.Events {
