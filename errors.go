@@ -2,6 +2,7 @@ package cloudtrail
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"regexp"
@@ -48,6 +49,10 @@ func (e *PartitionError) Error() string {
 // Unwrap returns Err.
 func (e *PartitionError) Unwrap() error { return e.Err }
 
+// MarshalJSON writes what Error says. The SDK's errors hold requests, which JSON
+// can't, and a SyncResult that can't be stored is a token lost.
+func (e *PartitionError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
+
 // newPartitionError explains err, which op met while it was to read p. Where a
 // call to STS is what failed inside op, Op is that call.
 func newPartitionError(p Partition, op string, err error) *PartitionError {
@@ -88,13 +93,15 @@ func hint(p Partition, op string, err error) string {
 			return "allow cloudtrail:LookupEvents in an IAM policy of these credentials"
 		}
 		return "allow the action in an IAM policy of these credentials"
-	case "UnrecognizedClientException":
-		return "the access key is wrong, or Region " + p.Region + " is not enabled in the account"
-	case "InvalidClientTokenId":
-		return "the access key is wrong, deleted, of another AWS partition, or lacks its session token; or the Region is not enabled in the account"
+	case "UnrecognizedClientException", "InvalidClientTokenId":
+		wrong := "the access key is wrong, deleted, of another AWS partition, or lacks its session token"
+		if op == "LookupEvents" && enabledByDefault(p.Region) {
+			return wrong
+		}
+		return wrong + "; or the Region is not enabled in the account"
 	case "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException":
 		return "the secret access key is wrong, or this machine's clock is"
-	case "InvalidSignatureTime", "RequestExpired", "RequestTimeTooSkewed":
+	case "InvalidSignatureTime", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed":
 		return "check this machine's clock"
 	case "ExpiredToken", "ExpiredTokenException":
 		return "the session is over: the base credentials, where temporary, have to be renewed by whoever issued them"
@@ -114,7 +121,8 @@ func hint(p Partition, op string, err error) string {
 			return "somebody else uses the quota of 2 LookupEvents requests per second of this account and Region; the next sync goes on from here"
 		}
 		return "too many requests: try again later"
-	case "ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalError", "InternalServerError", "InternalServiceError", "InternalServiceException":
+	}
+	if transientCodes[code] {
 		return "AWS is in trouble: the next sync goes on from here"
 	}
 	if code != "" && code != unknownCode {

@@ -2,6 +2,7 @@ package cloudtrail
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,9 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloudtrail-connector/cloudtrail/cloudtrailtest"
 )
 
 var testPartition = Partition{AccountID: "111122223333", Region: "eu-south-1"}
@@ -36,7 +40,7 @@ func TestHints(t *testing.T) {
 	}{
 		"denied":            {lookup(api("AccessDeniedException", "")), "LookupEvents", "cloudtrail:LookupEvents"},
 		"denied by policy":  {lookup(api("AccessDenied", "… with an explicit deny in a service control policy")), "LookupEvents", "service control policy"},
-		"key or Region":     {lookup(api("UnrecognizedClientException", "")), "LookupEvents", "eu-south-1 is not enabled"},
+		"key or Region":     {lookup(api("UnrecognizedClientException", "")), "LookupEvents", "Region is not enabled"},
 		"token id":          {assume(api("InvalidClientTokenId", "")), "AssumeRole", "access key is wrong"},
 		"signature":         {lookup(api("InvalidSignatureException", "")), "LookupEvents", "clock"},
 		"STS signature":     {assume(api("SignatureDoesNotMatch", "")), "AssumeRole", "secret access key is wrong"},
@@ -89,4 +93,19 @@ func TestConfigError(t *testing.T) {
 	assert.EqualError(t, e, "cloudtrail: since: is odd")
 	assert.ErrorIs(t, e, ErrInvalidToken)
 	assert.NotErrorIs(t, &ConfigError{Field: "since"}, ErrInvalidToken)
+}
+
+// What a host stores of a sync that failed holds the token.
+func TestResultAsJSON(t *testing.T) {
+	fake := cloudtrailtest.New()
+	fake.Account(cloudtrailtest.AccountID).Region("us-east-1").Deny("not you")
+	c, err := New(t.Context(), Config{}, WithAWSConfig(fake.AWSConfig("us-east-1")))
+	require.NoError(t, err)
+	result, err := c.Sync(t.Context(), SyncOptions{}, ignore)
+	require.Error(t, err)
+	text, err := json.Marshal(result)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), result.Token.String())
+	assert.Contains(t, string(text), "not you")
+	assert.Contains(t, string(text), "AccessDeniedException")
 }
