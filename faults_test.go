@@ -44,6 +44,7 @@ var transientFaults = map[string]struct {
 	"cut":             {cloudtrailtest.Cut, io.ErrUnexpectedEOF},
 	"garbage":         {cloudtrailtest.Garbage, &smithy.DeserializationError{Err: errors.New("garbage")}},
 	"empty body":      {cloudtrailtest.EmptyBody, nil}, // and no output
+	"error in a 200":  {apiFault(200, "InternalFailure"), nil},
 	"silence":         {cloudtrailtest.Silence, context.DeadlineExceeded},
 	"request expired": {apiFault(400, "RequestExpired"), &smithy.GenericAPIError{Code: "RequestExpired"}},
 }
@@ -62,6 +63,7 @@ var fatalFaults = map[string]struct {
 	"unknown key":   {apiFault(400, "UnrecognizedClientException"), &smithy.GenericAPIError{Code: "UnrecognizedClientException"}},
 	"unknown":       {apiFault(400, "SomethingNew"), &smithy.GenericAPIError{Code: "SomethingNew", Fault: smithy.FaultClient}},
 	"400":           {status(400), bare(400)},
+	"moved":         {status(301), bare(301)},
 }
 
 func status(code int) func() *cloudtrailtest.Fault {

@@ -27,8 +27,9 @@ const (
 // send them with status 400. The last three are a clock or a proxy that held
 // the request for too long.
 var transientCodes = map[string]bool{
-	"InternalError": true, "InternalFailure": true, "InternalServerError": true, "InternalServiceError": true,
-	"InternalServiceException": true, "ServiceUnavailable": true, "ServiceUnavailableException": true, "IDPCommunicationError": true,
+	"InternalError": true, "InternalFailure": true, "InternalServerError": true, "InternalServerException": true,
+	"InternalServiceError": true, "InternalServiceErrorException": true, "InternalServiceException": true,
+	"ServiceUnavailable": true, "ServiceUnavailableException": true, "IDPCommunicationError": true,
 	"RequestExpired": true, "RequestInTheFuture": true, "RequestTimeTooSkewed": true,
 }
 
@@ -54,9 +55,9 @@ func classify(err error) failure {
 		switch status := response.HTTPStatusCode(); {
 		case status == http.StatusTooManyRequests:
 			return throttled
-		case status == http.StatusRequestTimeout, status >= 500, status > 0 && status < 400:
+		case status == http.StatusRequestTimeout, status >= 500, status > 0 && status < 300:
 			return transient // a 200 that failed has a body that can't be read
-		case status >= 400:
+		case status > 0:
 			return fatal
 		}
 	}
