@@ -83,12 +83,17 @@ func loadAWSConfig(ctx context.Context, c Config, host *aws.Config, log *slog.Lo
 			cfg.Region = region
 		}
 	}
+	if cfg.Logger == nil { // else the SDK writes to standard error, the chain's own clients too
+		cfg.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...))
+		})
+	}
 	if cfg.Region == "" || cfg.Credentials == nil {
 		load := func(region string) (found aws.Config, err error) {
 			// With AWS_CA_BUNDLE the chain takes no client but the SDK's own.
 			for _, client := range []aws.HTTPClient{cfg.HTTPClient, nil} {
 				found, err = config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithHTTPClient(client),
-					config.WithCredentialsProvider(keys),
+					config.WithCredentialsProvider(keys), config.WithLogger(cfg.Logger),
 					config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) {
 						o.ExpiryWindow, o.ExpiryWindowJitterFrac = expiryWindow, 0.2
 					}))
@@ -124,11 +129,6 @@ func loadAWSConfig(ctx context.Context, c Config, host *aws.Config, log *slog.Lo
 		cfg.HTTPClient = own.WithTransportOptions(func(t *http.Transport) {
 			t.MaxIdleConns = max(t.MaxIdleConns, c.ParallelRequests)
 			t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, c.ParallelRequests)
-		})
-	}
-	if cfg.Logger == nil || host == nil { // else the SDK writes to standard error
-		cfg.Logger = logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
-			log.Debug("AWS SDK", "message", fmt.Sprintf(format, v...))
 		})
 	}
 	// One attempt per call: see retry.go. RetryMaxAttempts, of AWS_MAX_ATTEMPTS,
