@@ -94,11 +94,7 @@ func hint(p Partition, op string, err error) string {
 		}
 		return "allow the action in an IAM policy of these credentials"
 	case "UnrecognizedClientException", "InvalidClientTokenId":
-		wrong := "the access key is wrong, deleted, of another AWS partition, or lacks its session token"
-		if op == "LookupEvents" && enabledByDefault(p.Region) {
-			return wrong
-		}
-		return wrong + "; or the Region is not enabled in the account"
+		return "the access key is wrong, deleted, of another AWS partition, or lacks its session token; or the Region is not enabled in the account"
 	case "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException":
 		return "the secret access key is wrong, or this machine's clock is"
 	case "InvalidSignatureTime", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed":

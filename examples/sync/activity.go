@@ -43,6 +43,7 @@ type histogram struct {
 	start  time.Time
 	width  time.Duration // of a bucket
 	n      int           // buckets
+	end    time.Time     // the last bucket's, or earlier
 	series []series      // from the bottom of the stack to its top: the busiest first
 }
 
@@ -77,6 +78,10 @@ func (a *activity) histogram(from, to time.Time) histogram {
 	first -= first % per
 	h.start = time.Unix(first*3600, 0).UTC()
 	h.n = int((last-first)/per) + 1
+	h.end = h.start.Add(time.Duration(h.n) * h.width)
+	if last == to.Unix()/3600 {
+		h.end = to.UTC()
+	}
 
 	total := map[string]int{}
 	for c, n := range a.counts {

@@ -138,6 +138,14 @@ var plainStyle = func() table.Style {
 	return s
 }()
 
+// count writes how many there are of something.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return number(n) + " " + what
+}
+
 // number writes n with a comma every three digits.
 func number(n int) string {
 	s := fmt.Sprint(n)

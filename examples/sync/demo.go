@@ -101,15 +101,25 @@ func (d *demo) choose(all []cloudtrail.Partition) []cloudtrail.Partition {
 	return slices.DeleteFunc(all, func(p cloudtrail.Partition) bool { return !d.parts[p.String()] })
 }
 
+// peculiar is what the demo shows besides plain reading.
+var peculiar = map[string]string{
+	"222233334444/us-east-1":  "slow",
+	"333344445555/us-west-2":  "throttled: somebody else uses its quota too",
+	"333344445555/me-south-1": "not enabled",
+}
+
 // demoHint says what a second run would do.
 func demoHint(res cloudtrail.SyncResult, s settings) string {
-	requests := 0
+	requests, special := 0, ""
 	for _, p := range res.Partitions {
 		if p.Skipped == "" {
 			requests++
 		}
+		if what := peculiar[p.Partition.String()]; what != "" {
+			special += fmt.Sprintf(" %s is %s.", p.Partition, what)
+		}
 	}
-	return fmt.Sprintf("That was an embedded fake of AWS: a slow Region (222233334444/us-east-1), one whose quota somebody else uses too (333344445555/us-west-2) and one that isn't enabled (333344445555/me-south-1).\n"+
-		"With -state FILE a second run would go on from here: it would read what is new and, because events arrive late, the last 15 minutes once more, with about %d requests; those records have the same UIDs.\n"+
-		"Add -plot activity.png for a picture.\n", requests)
+	return "That was an embedded fake of AWS." + special + "\n" +
+		"With -state FILE a second run would go on from here: it would read what is new and, because events arrive late, the last 15 minutes once more, with about " + count(requests, "request") + "; those records have the same UIDs.\n" +
+		"Add -plot activity.png for a picture.\n"
 }

@@ -76,14 +76,14 @@ func explain(err error) string {
 		lines = append(lines, f.String())
 	}
 	for _, e := range rest {
-		line := strings.TrimPrefix(e.Error(), "cloudtrail: ")
+		line := strings.ReplaceAll(e.Error(), "cloudtrail: ", "")
 		if bad, ok := e.(*cloudtrail.ConfigError); ok {
 			line = bad.Field + ": " + bad.Reason
 			if name := flagName(bad.Field); isFlag(name) {
 				line = "-" + name + ": " + bad.Reason
 			}
-			if bad.Field == "DefaultRegion" {
-				line += "; or give -regions"
+			if bad.Field == "DefaultRegion" && strings.HasPrefix(bad.Reason, "is missing") {
+				line = "-regions is missing: give it, or have AWS_REGION or the AWS profile tell a Region"
 			}
 		}
 		lines = append(lines, line)

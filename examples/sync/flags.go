@@ -63,12 +63,13 @@ func parseFlags(args []string, stderr io.Writer) (settings, error) {
 	flags.BoolVar(&s.quiet, "quiet", false, "print nothing but errors (and the -report)")
 	flags.StringVar(&s.out, "out", "", "append the records to this `file`, JSON Lines (default: standard output)")
 	flags.StringVar(&s.state, "state", "", "go on from what this `file` says and keep it up to date: repeated runs read everything, nothing twice but the last 15 minutes")
-	flags.StringVar(&s.plot, "plot", "", "draw events per hour into this `file`, .png or .svg")
+	flags.StringVar(&s.plot, "plot", "", "draw this run's events per hour into this `file`, .png or .svg")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprint(stderr, "Reads the CloudTrail event history and writes one JSON record a line.\nCredentials come from the AWS default chain: AWS_PROFILE, AWS_ACCESS_KEY_ID, an instance or task role …\n\n")
 			flags.SetOutput(stderr)
 			flags.PrintDefaults()
+			fmt.Fprintf(stderr, "\nExit code %d: all was read; %d: something failed, what could be read was written; %d: wrong use.\n", exitDone, exitFailed, exitUsage)
 		}
 		return s, err
 	}

@@ -118,11 +118,17 @@ func (s settings) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return m.records(func() error { return store.page(page) })
 	})
 	m.stop()
+	if store.token != (cloudtrail.SyncToken{}) && errors.Is(err, cloudtrail.ErrInvalidToken) {
+		err = fmt.Errorf("-state: %s: %w: give the -filter that it was made with, or name another file", s.state, err)
+	}
 
 	sum := summary{settings: s, result: res, err: err, took: time.Since(began), store: store}
 	sum.failed(store.save(res.Token))
-	if chart != nil && res.Records > 0 {
+	switch {
+	case chart != nil && res.Records > 0:
 		sum.failed(chart.save(s.plot, s.options, began))
+	case chart != nil && err == nil:
+		m.note("No events, so no picture: " + s.plot + " is left as it is.")
 	}
 	return sum.print(ctx, stderr, m.width())
 }
@@ -137,7 +143,7 @@ func test(ctx context.Context, c *cloudtrail.Connector, stderr io.Writer, quiet 
 		return err
 	}
 	if !quiet {
-		fmt.Fprintln(stderr, "Credentials and permission are good: every Region that was asked for can be read.")
+		fmt.Fprintln(stderr, "Credentials and permission are good: every Region that was asked for, and is enabled, can be read.")
 	}
 	return nil
 }

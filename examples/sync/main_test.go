@@ -137,7 +137,7 @@ func TestFailures(t *testing.T) {
 			prepare: func(f *cloudtrailtest.Fake) {
 				f.Account(cloudtrailtest.AccountID).Region("eu-west-1").Deny("no identity-based policy allows it")
 			},
-			records: 3, text: []string{cloudtrailtest.AccountID + "/eu-west-1", "AccessDenied", "cloudtrail:LookupEvents"},
+			records: 3, text: []string{cloudtrailtest.AccountID + "/eu-west-1", "AccessDenied", "cloudtrail:LookupEvents", "-since ct1."},
 		},
 		"Region not enabled": {
 			prepare: func(f *cloudtrailtest.Fake) {
@@ -145,7 +145,7 @@ func TestFailures(t *testing.T) {
 			},
 			records: 3, text: []string{"/eu-west-1", "nable"},
 		},
-		"wrong key":        {env: []string{"AWS_ACCESS_KEY_ID=AKIAWRONGWRONGWRONGX"}, text: []string{"access key"}},
+		"wrong key":        {env: []string{"AWS_ACCESS_KEY_ID=AKIAWRONGWRONGWRONGX"}, text: []string{"access key", "Nothing was read"}},
 		"no credentials":   {env: []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, text: []string{"AWS_PROFILE"}},
 		"offline":          {env: []string{"AWS_ENDPOINT_URL=http://127.0.0.1:1"}, args: []string{"-max-retries", "1"}, text: []string{"check network"}},
 		"role not trusted": {args: []string{"-assume-role-arn", role}, text: []string{role, "trust policy"}},

@@ -31,7 +31,7 @@ type monitor struct {
 	out     io.Writer
 	quiet   bool
 	live    bool // standard error is a terminal
-	shared  bool // and standard output is one too, the same most likely
+	shared  bool // and the records go to one too, the same most likely
 	all     bool // Regions were asked for, so that some may not be enabled
 	size    func() (width, height int)
 	began   time.Time
@@ -70,7 +70,7 @@ func newMonitor(stdout, stderr io.Writer, s settings) *monitor {
 		}
 	}
 	if f, ok := stdout.(*os.File); ok {
-		m.shared = m.live && term.IsTerminal(int(f.Fd()))
+		m.shared = m.live && s.out == "" && term.IsTerminal(int(f.Fd()))
 	}
 	return m
 }
@@ -141,7 +141,7 @@ func (m *monitor) note(line string) {
 		return
 	}
 	_ = m.aside(func() error {
-		_, err := fmt.Fprintln(m.out, line)
+		_, err := fmt.Fprintln(m.out, fold(line, m.width()))
 		return err
 	})
 }
@@ -248,14 +248,14 @@ func (m *monitor) total() string {
 		rate += p.rate(now)
 	}
 	s := fmt.Sprintf("%s  %d of %d read", clock(now.Sub(m.began)), read, len(m.parts))
+	if disabled > 0 {
+		s += fmt.Sprintf(", %d not enabled", disabled)
+	}
 	if failed > 0 {
 		s += fmt.Sprintf(", %d failed", failed)
 	}
 	s += fmt.Sprintf(", %.0f %%, %s records, %.1f req/s, %s throttled",
 		100*covered/float64(max(1, len(m.parts)-disabled)), number(records), rate, number(throttles))
-	if disabled > 0 {
-		s += fmt.Sprintf(", %d not enabled", disabled)
-	}
 	return s
 }
 

@@ -55,9 +55,8 @@ func (h histogram) draw(w io.Writer, format string) error {
 		writing, readOnly = writing+sum(s.writing), readOnly+sum(s.readOnly)
 	}
 	page.FillText(style(16, ink, text.XLeft, text.YTop), vg.Point{X: page.Min.X, Y: page.Max.Y}, "CloudTrail events per "+per+", by "+h.by)
-	end := h.start.Add(time.Duration(h.n) * h.width)
 	page.FillText(style(11, ink, text.XLeft, text.YTop), vg.Point{X: page.Min.X, Y: page.Max.Y - 24},
-		fmt.Sprintf("%s to %s UTC: %s writing, %s read-only", h.start.Format("2 Jan 2006 15:04"), end.Format("2 Jan 2006 15:04"), number(writing), number(readOnly)))
+		fmt.Sprintf("%s to %s UTC: %s writing, %s read-only", h.start.Format("2 Jan 2006 15:04"), h.end.Format("2 Jan 2006 15:04"), number(writing), number(readOnly)))
 	body := draw.Crop(page, 0, 0, 0, -0.6*vg.Inch)
 
 	legend := plot.NewLegend()

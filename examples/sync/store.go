@@ -20,8 +20,9 @@ import (
 // at any moment is the order: first the records of a page are on the disk, then
 // the token that covers them.
 type store struct {
-	token cloudtrail.SyncToken // that the state file holds; zero: there was none
-	lock  *flock.Flock         // nil if nothing is kept
+	token   cloudtrail.SyncToken // that the state file holds; zero: there was none
+	lock    *flock.Flock         // nil if nothing is kept
+	records int                  // that were written
 
 	file  *os.File // of -out, or nil
 	out   *bufio.Writer
@@ -31,20 +32,20 @@ type store struct {
 // openStore opens the files that the flags name. What the user should know goes
 // to note.
 func openStore(s settings, stdout io.Writer, note func(string)) (_ *store, err error) {
-	st := &store{state: s.state, out: bufio.NewWriterSize(stdout, 1<<16)}
+	st := &store{state: follow(s.state), out: bufio.NewWriterSize(stdout, 1<<16)}
 	defer func() {
 		if err != nil {
 			st.close()
 		}
 	}()
-	if err := st.keepOthersOut(s); err != nil {
+	if err := st.keepOthersOut(s.out); err != nil {
 		return nil, err
 	}
-	if s.state != "" {
-		if st.token, err = readState(s.state); err != nil {
+	if st.state != "" {
+		if st.token, err = readState(st.state); err != nil {
 			return nil, err
 		}
-		if err := probe(s.state); err != nil {
+		if err := probe(st.state); err != nil {
 			return nil, fmt.Errorf("-state: %w", err)
 		}
 		if !st.token.IsZero() && !s.options.Since.IsZero() {
@@ -63,7 +64,7 @@ func openStore(s settings, stdout io.Writer, note func(string)) (_ *store, err e
 		return nil, fmt.Errorf("-out: %s: %w", s.out, err)
 	}
 	if cut > 0 {
-		note(fmt.Sprintf("%s ended in a torn line of %d bytes, left by a run that was killed; it was cut off.", s.out, cut))
+		note(fmt.Sprintf("%s ended in a torn line of %d bytes, left by a run that ended early; it was cut off.", s.out, cut))
 	}
 	st.out.Reset(st.file)
 	syncDir(s.out)
@@ -82,15 +83,15 @@ func (st *store) close() {
 // keepOthersOut locks the files against another run, such as one that a
 // schedule starts while this one still reads: it would take the line that is
 // being written for a torn one. The lock is gone with the process.
-func (st *store) keepOthersOut(s settings) error {
-	flag, name := "-state", s.state
-	if info, err := os.Stat(s.out); s.out != "" && (err != nil || info.Mode().IsRegular()) {
-		flag, name = "-out", s.out
+func (st *store) keepOthersOut(out string) error {
+	flag, name := "-state", st.state
+	if info, err := os.Stat(out); out != "" && (err != nil || info.Mode().IsRegular()) {
+		flag, name = "-out", follow(out)
 	}
 	if name == "" {
 		return nil
 	}
-	st.lock = flock.New(name+".lock", flock.SetPermissions(0o600))
+	st.lock = flock.New(beside(name, ".lock"), flock.SetPermissions(0o600))
 	locked, err := st.lock.TryLock()
 	if err != nil {
 		return fmt.Errorf("%s: %w: name a file in a folder that you may write to", flag, err)
@@ -106,6 +107,7 @@ func (st *store) page(page cloudtrail.Page) error {
 	if err := st.write(page.Records); err != nil {
 		return fmt.Errorf("the records can't be written: %w", err)
 	}
+	st.records += len(page.Records)
 	return st.save(page.Token())
 }
 
@@ -159,10 +161,23 @@ func readState(name string) (cloudtrail.SyncToken, error) {
 	return token, nil
 }
 
+// follow returns the file that a link of this name leads to.
+func follow(name string) string {
+	if file, err := filepath.EvalSymlinks(name); name != "" && err == nil {
+		return file
+	}
+	return name
+}
+
+// beside returns the name of a hidden file of the program's own.
+func beside(name, extension string) string {
+	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+extension)
+}
+
 // replaceFile writes a file beside name and then puts it in name's place, so
 // that name is always whole.
 func replaceFile(name string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(beside(name, ".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -181,7 +196,7 @@ func probe(name string) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is no regular file: name another", name)
 	}
-	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(beside(name, ".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("%w: name a file in a folder that you may write to", err)
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -102,4 +104,41 @@ func TestOneRunAtATime(t *testing.T) {
 			again.close()
 		})
 	}
+}
+
+// The state may be a link; its own name for what it writes first must not be
+// anybody else's.
+func TestNamesBesideTheState(t *testing.T) {
+	folder := t.TempDir()
+	real, link := filepath.Join(folder, "real"), filepath.Join(folder, "link")
+	out := filepath.Join(folder, "real.tmp")
+	require.NoError(t, os.Symlink(real, link))
+	before := ""
+	synctest.Test(t, func(t *testing.T) {
+		before = cloudtrail.SinceTime(time.Now().Add(-time.Hour)).String()
+		require.NoError(t, os.WriteFile(real, []byte(before), 0o600))
+		var stderr strings.Builder
+		require.Zero(t, run(t.Context(), []string{"-demo", "-regions", "us-east-1", "-state", link, "-out", out}, io.Discard, &stderr), "%s", &stderr)
+	})
+	after, err := os.ReadFile(real)
+	require.NoError(t, err)
+	assert.NotEqual(t, before, strings.TrimSpace(string(after)), "the link's file is what is kept up to date")
+	info, err := os.Lstat(link)
+	require.NoError(t, err)
+	assert.NotZero(t, info.Mode()&os.ModeSymlink)
+	assert.FileExists(t, out)
+}
+
+// The state of another filter says which file it is, and the way out.
+func TestStateOfAnotherFilter(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	synctest.Test(t, func(t *testing.T) {
+		var stderr strings.Builder
+		require.Zero(t, run(t.Context(), []string{"-demo", "-regions", "us-east-1", "-state", state, "-filter", "ReadOnly=false"}, io.Discard, &stderr), "%s", &stderr)
+		stderr.Reset()
+		assert.Equal(t, exitUsage, run(t.Context(), []string{"-demo", "-regions", "us-east-1", "-state", state}, io.Discard, &stderr))
+		assert.Contains(t, stderr.String(), "-state: "+state)
+		assert.Contains(t, stderr.String(), "-filter")
+		assert.NotContains(t, stderr.String(), "cloudtrail: ")
+	})
 }

@@ -47,8 +47,9 @@ func (s *summary) print(ctx context.Context, w io.Writer, width int) error {
 		}
 	}
 	for _, err := range append(rest, s.also...) {
-		if !errors.Is(err, context.Canceled) {
-			b.WriteString("Failed: " + explain(err) + "\n")
+		line := "Failed: " + explain(err) + "\n"
+		if !errors.Is(err, context.Canceled) && !strings.Contains(b.String(), line) {
+			b.WriteString(line)
 		}
 	}
 	good := s.err == nil && len(s.also) == 0
@@ -70,7 +71,7 @@ func (s *summary) conclusion(stopped, good bool) string {
 			read++
 		}
 	}
-	line := fmt.Sprintf("%s records from %d of %d accounts and Regions in %s", number(s.result.Records), read, len(s.result.Partitions), clock(s.took))
+	line := fmt.Sprintf("%s from %d of %d accounts and Regions in %s", count(s.store.records, "record"), read, len(s.result.Partitions), clock(s.took))
 	if stopped {
 		line = "Stopped: " + line + " so far"
 	}
@@ -83,12 +84,15 @@ func (s *summary) conclusion(stopped, good bool) string {
 		line += fmt.Sprintf("The state is in %s: the same command again reads what is new since, and the last 15 minutes once more.\n", s.settings.state)
 	case s.settings.state != "" && s.result.Token == s.store.token:
 		line += fmt.Sprintf("The state is in %s: the same command again goes on from here.\n", s.settings.state)
+	case s.settings.state != "" && s.store.token.IsZero():
+		line += fmt.Sprintf("No state could be saved in %s: once that is mended, the same command again reads everything.\n", s.settings.state)
 	case s.settings.state != "":
 		line += fmt.Sprintf("%s holds the last state that could be saved: once that is mended, the same command again goes on from there.\n", s.settings.state)
-	case !good && !s.result.Token.IsZero():
+	case s.err == nil: // everything was read
+	case read == 0 && s.store.records == 0:
+		line += "Nothing was read: give the same command again once that is mended.\n"
+	default:
 		line += "To go on from here, give the same command and\n  -since " + s.result.Token.String() + "\n(with -state FILE the program keeps that by itself.)\n"
-	case !good:
-		line += "Nothing was read to the end; give the same command again once that is mended.\n"
 	}
 	if s.settings.demo && good && s.settings.state == "" {
 		line += demoHint(s.result, s.settings)
@@ -112,7 +116,8 @@ func (s *summary) table(width int, stopped bool) string {
 	}
 	t.SetColumnConfigs([]table.ColumnConfig{right("Records"), right("Requests"), right("Throttled"), {Name: "Retries", Hidden: narrow, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight}})
 	t.AppendHeader(table.Row{"Account and Region", "Records", "Requests", "Retries", "Throttled", "Result"})
-	var records, requests, retries, throttles, complete, longest int
+	var records, requests, retries, throttles, complete int
+	longest := len("Account and Region")
 	for _, p := range s.result.Partitions {
 		longest = max(longest, len(p.Partition.String()))
 		if p.Complete {
@@ -145,6 +150,9 @@ func outcome(p cloudtrail.PartitionResult, stopped bool, width int) string {
 		op := ""
 		if pe, ok := errors.AsType[*cloudtrail.PartitionError](p.Err); ok {
 			op = pe.Op + " "
+		}
+		if len("failed: "+op+brief(p.Err)) > width {
+			op = ""
 		}
 		return "failed: " + op + brief(p.Err)
 	case p.Skipped != "" && len("skipped: "+p.Skipped) > width:
