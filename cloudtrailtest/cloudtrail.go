@@ -66,7 +66,7 @@ func (f *Fake) serveCloudTrail(r *http.Request, body []byte, who *session, regio
 		region.stats.throttled()
 		return jsonError(rateExceeded), nil
 	}
-	if err := sleep(ctx, region.nextLatency()+fault.delay()); err != nil {
+	if err := fault.wait(ctx, region.nextLatency()); err != nil {
 		return answer{}, err
 	}
 	if a, ok := fault.instead(jsonError); ok {

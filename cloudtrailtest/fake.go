@@ -17,7 +17,6 @@
 package cloudtrailtest
 
 import (
-	"context"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -163,19 +162,4 @@ func (c *counter) snapshot() Stats {
 		s.STS[action] = n
 	}
 	return s
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -90,9 +90,12 @@ func TestSilenceEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		start := time.Now()
+		inFlight := time.AfterFunc(time.Second, func() { assert.Equal(t, 1, f.Stats().InFlight) })
 		_, err := client(f.AWSConfig(region)).LookupEvents(ctx, nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, time.Minute, time.Since(start))
+		assert.False(t, inFlight.Stop(), "it was looked at")
+		assert.Zero(t, f.Stats().InFlight)
 	})
 }
 

@@ -1,6 +1,7 @@
 package cloudtrailtest
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -115,11 +116,28 @@ func (f *Fault) is(k kind) bool {
 	return f.kind == k
 }
 
-func (f *Fault) delay() time.Duration {
-	if f == nil {
-		return 0
+// wait lets the request take that long and the fault's own time, which is for
+// ever where it is silence.
+func (f *Fault) wait(ctx context.Context, latency time.Duration) error {
+	if f != nil {
+		latency += f.Delay
 	}
-	return f.Delay
+	var over <-chan time.Time
+	switch {
+	case f.is(silences):
+	case latency <= 0:
+		return ctx.Err()
+	default:
+		timer := time.NewTimer(latency)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // instead returns what is answered instead of the usual, for faults that
@@ -136,8 +154,6 @@ func (f *Fault) instead(render func(apiError) answer) (answer, bool) {
 		return answer{status: f.err.status, body: f.body}, true
 	case f.is(resets):
 		return answer{end: reset}, true
-	case f.is(silences):
-		return answer{end: withheld}, true
 	}
 	return answer{}, false
 }

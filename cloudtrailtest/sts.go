@@ -36,7 +36,7 @@ func (f *Fake) serveSTS(r *http.Request, body []byte, who *session, regionName s
 	f.stats.sts(action)
 	region.stats.sts(action)
 	fault := f.faults.next(Call{Service: "sts", Action: action, AccountID: who.account.id, Region: regionName, Caller: who.arn, Form: form})
-	if err := sleep(r.Context(), fault.delay()); err != nil {
+	if err := fault.wait(r.Context(), 0); err != nil {
 		return answer{}, err
 	}
 	if a, ok := fault.instead(f.queryFault); ok {

@@ -30,10 +30,9 @@ type answer struct {
 type ending int
 
 const (
-	arrives  ending = iota
-	reset           // the connection is reset before the headers
-	cut             // it breaks in the middle of the body
-	withheld        // nothing comes until the client gives up
+	arrives ending = iota
+	reset          // the connection is reset before the headers
+	cut            // it breaks in the middle of the body
 )
 
 // serve answers one request. The error is that of the request's context or of
@@ -77,9 +76,6 @@ func (f *Fake) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch a.end {
 	case reset:
 		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
-	case withheld:
-		<-r.Context().Done()
-		return nil, r.Context().Err()
 	case cut:
 		body = io.MultiReader(bytes.NewReader(a.body[:len(a.body)/2]), brokenReader{})
 	}
@@ -117,12 +113,8 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler) // nobody listens any more
 	}
-	switch a.end {
-	case reset:
+	if a.end == reset {
 		resetConnection(w)
-	case withheld:
-		<-r.Context().Done()
-		panic(http.ErrAbortHandler)
 	}
 	// Names in lower case, as CloudTrail writes this one; net/http sets Date.
 	w.Header()["x-amzn-RequestId"] = []string{f.requestID()}
