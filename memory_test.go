@@ -21,8 +21,9 @@ type memory struct{ runtime.MemStats }
 
 func (m *memory) read() { runtime.ReadMemStats(&m.MemStats) }
 
-// live is what a collection leaves.
+// live is what a collection leaves, and the one after it of the pools.
 func (m *memory) live() float64 {
+	runtime.GC()
 	runtime.GC()
 	m.read()
 	return float64(m.HeapAlloc) / (1 << 20)
@@ -39,14 +40,16 @@ func TestFlatMemory(t *testing.T) {
 				require.NoError(t, err)
 				var m memory
 				before := m.live()
-				events, halves := 0, [2]float64{}
+				events, halves, rest := 0, [2]float64{}, [2]float64{}
 				pages, every := 0, max(10, *memoryEvents/maxPageSize/100)
 				window := time.Duration(*memoryEvents) * time.Second
 				result, err := c.Sync(t.Context(), SyncOptions{LookbackDays: window.Hours() / 24}, func(_ context.Context, p Page) error {
 					time.Sleep(pause)
 					if pages++; pages%every == 0 {
-						half := &halves[min(1, 2*events / *memoryEvents)]
-						*half = max(*half, m.live()-before)
+						half := min(1, 2*events / *memoryEvents)
+						halves[half] = max(halves[half], m.live()-before)
+						synctest.Wait() // what is being decoded just now is chance, and no growth
+						rest[half] = max(rest[half], m.live()-before)
 					}
 					events += len(p.Records)
 					return nil
@@ -54,10 +57,10 @@ func TestFlatMemory(t *testing.T) {
 				require.NoError(t, err)
 				require.InDelta(t, *memoryEvents, result.Records, 1)
 				t.Logf("%d events: at most %.1f MiB above the start in the first half, %.1f MiB in the second", events, halves[0], halves[1])
-				require.Positive(t, halves[0])
+				require.Positive(t, rest[0])
 				require.Less(t, halves[0], 32.0)
 				require.Less(t, halves[1], 32.0)
-				require.Less(t, halves[1]-halves[0], 4.0, "grows with the events")
+				require.Less(t, rest[1]-rest[0], 1.0, "grows with the events")
 			})
 		})
 	}
