@@ -130,7 +130,8 @@ func TestCancellationReachesTheSync(t *testing.T) {
 	})
 	var cancelled *temporal.CanceledError
 	require.ErrorAs(t, r.err, &cancelled)
-	assert.Eventually(t, func() bool { return o.fake.Stats().InFlight == 0 }, time.Minute, 10*time.Millisecond,
+	// By a heartbeat, of which the SDK's test environment sends one in 30 s.
+	assert.Eventually(t, func() bool { return o.fake.Stats().InFlight == 0 }, 2*time.Minute, 10*time.Millisecond,
 		"requests that wait for an answer are given up")
 }
 
