@@ -130,7 +130,7 @@ func (x *chaos) verify(until time.Time) {
 		pages += n
 	}
 	for worker, n := range stored {
-		assert.Greater(x, n, pages/30, "%s has to do its share of %d pages", worker, pages)
+		assert.Greater(x, n, pages/100, "%s has to do some of %d pages", worker, pages)
 	}
 	assert.Len(x, stored, 3)
 	x.Logf("%d events; pages: %s; %d calls fenced; most over the quota: %.2f requests %s; longest stall %s", len(events), counts(stored), fenced, excess, partition, stall)
