@@ -17,9 +17,8 @@ npm ci --silent
 go -C ../.. build -o "$tmp/fake" ./fake
 "$tmp/fake" -latency 5ms -rate 20 >"$tmp/out" 2>"$tmp/err" &
 fake=$!
-for ((i = 0; ; i++)); do
-	! grep -q '^# ready' "$tmp/out" || break
-	if ((i == 100)) || ! kill -0 "$fake" 2>/dev/null; then
+until grep -q '^# ready' "$tmp/out"; do
+	if ! kill -0 "$fake" 2>/dev/null; then
 		cat "$tmp/err" >&2
 		echo "run.sh: the fake did not start" >&2
 		exit 1
