@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -36,10 +35,11 @@ func runStart(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *filter != "" {
-		key, value, _ := strings.Cut(*filter, "=")
-		in.Filter = cloudtrail.Filter{Key: key, Value: value}
+	options, err := cloudtrail.ParseOperationOptions(map[string]string{"filter": *filter})
+	if err != nil {
+		return err
 	}
+	in.Filter = options.Filter
 	c, err := dial(ctx, "start", logger(false))
 	if err != nil {
 		return err
