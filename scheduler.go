@@ -1,6 +1,7 @@
 package cloudtrail
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -143,11 +144,9 @@ func (s *scheduler) run(ctx context.Context) error {
 	err := s.loop(ctx)
 	cancel()
 	s.group.Wait()
-	if s.current != nil && err != errHandlerGone {
+	if s.current != nil { // its answer is still to come
 		answer, ok := <-s.answers
-		if answer := s.stored(answer, ok); answer != nil {
-			err = answer
-		}
+		err = cmp.Or(s.stored(answer, ok), err)
 	}
 	return err
 }
