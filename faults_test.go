@@ -301,7 +301,7 @@ func TestSuccessWithoutBody(t *testing.T) {
 			})
 			c, err := New(t.Context(), Config{}, WithAWSConfig(fake.AWSConfig("us-east-1")))
 			require.NoError(t, err)
-			result, err := c.Sync(t.Context(), SyncOptions{}, ignore)
+			result, err := c.Sync(t.Context(), SyncOptions{}, discard)
 			require.NoError(t, err)
 			require.Equal(t, 10, result.Records, "%d", status)
 			require.Equal(t, 2, result.Partitions[0].Requests)

@@ -49,8 +49,6 @@ func fixedPages(latency time.Duration, pages ...[]types.Event) lookupFunc {
 	}
 }
 
-func ignore(context.Context, Page) error { return nil }
-
 // A simple stub's events may have any time, or none: no bound can be decided for
 // them, so each still comes once.
 func TestEventsOfSimpleStubsComeOnce(t *testing.T) {
@@ -110,7 +108,7 @@ func TestEndlessPagingEnds(t *testing.T) {
 				c := stubbed(t, Config{MaxRetries: 3}, func(context.Context, *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
 					return &awscloudtrail.LookupEventsOutput{Events: append([]types.Event{}, events...), NextToken: aws.String("x")}, nil
 				})
-				result, err := c.Sync(t.Context(), SyncOptions{}, ignore)
+				result, err := c.Sync(t.Context(), SyncOptions{}, discard)
 				var failed *PartitionError
 				require.ErrorAs(t, err, &failed)
 				require.False(t, result.Partitions[0].Complete)
@@ -135,7 +133,7 @@ func TestBackoffTakesNoTurn(t *testing.T) {
 			}
 			return &awscloudtrail.LookupEventsOutput{}, nil
 		}, WithLookupRate(0.1), WithObserver(Observer{Retry: func(r RetryInfo) { waits = append(waits, r.Wait) }}))
-		_, err := c.Sync(t.Context(), SyncOptions{}, ignore)
+		_, err := c.Sync(t.Context(), SyncOptions{}, discard)
 		require.NoError(t, err)
 		require.Len(t, starts, 4)
 		for i, wait := range waits {
@@ -149,7 +147,7 @@ func TestExtremeSettings(t *testing.T) {
 		page := []types.Event{{EventId: aws.String("a"), EventTime: aws.Time(time.Now())}}
 		for _, rate := range []float64{math.SmallestNonzeroFloat64, 1e-9, math.MaxFloat64, math.Inf(1)} {
 			c := stubbed(t, Config{ParallelRequests: math.MaxInt, PageSize: math.MaxInt, MaxRetries: math.MaxInt}, fixedPages(0, page), WithLookupRate(rate))
-			result, err := c.Sync(t.Context(), SyncOptions{LookbackDays: math.MaxFloat64}, ignore)
+			result, err := c.Sync(t.Context(), SyncOptions{LookbackDays: math.MaxFloat64}, discard)
 			require.NoError(t, err)
 			require.Equal(t, 1, result.Records)
 		}
@@ -157,7 +155,7 @@ func TestExtremeSettings(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 365*24*time.Hour)
 		defer cancel()
 		c := stubbed(t, Config{}, fixedPages(0, page, page), WithLookupRate(math.SmallestNonzeroFloat64))
-		result, err := c.Sync(ctx, SyncOptions{}, ignore)
+		result, err := c.Sync(ctx, SyncOptions{}, discard)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 1, result.Partitions[0].Requests)
 	})
@@ -185,7 +183,7 @@ func TestWhatIsWorthARetry(t *testing.T) {
 				connector := stubbed(t, Config{MaxRetries: 4}, func(context.Context, *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
 					return nil, c.err
 				})
-				result, err := connector.Sync(t.Context(), SyncOptions{}, ignore)
+				result, err := connector.Sync(t.Context(), SyncOptions{}, discard)
 				require.ErrorIs(t, err, c.err)
 				require.Equal(t, c.attempts, result.Partitions[0].Requests)
 				require.Equal(t, c.attempts-1, result.Partitions[0].Retries)
@@ -204,7 +202,7 @@ func TestCancelFailsNoPartition(t *testing.T) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}, WithObserver(Observer{Retry: func(RetryInfo) { t.Error("retried") }}))
-			result, err := c.Sync(ctx, SyncOptions{}, ignore)
+			result, err := c.Sync(ctx, SyncOptions{}, discard)
 			require.Equal(t, context.DeadlineExceeded.Error(), err.Error())
 			require.NoError(t, result.Partitions[0].Err)
 			require.False(t, result.Partitions[0].Complete)
