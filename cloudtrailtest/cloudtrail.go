@@ -103,7 +103,7 @@ func (r *Region) lookup(ctx context.Context, in LookupInput, now time.Time, faul
 		}
 	}
 	if fault.is(emptiesPage) {
-		return appendPage(nil, nil, nextToken(at, binding)), nil, nil
+		return encodePage(nil, nextToken(at, binding)), nil, nil
 	}
 
 	query := query{
@@ -137,7 +137,7 @@ func (r *Region) lookup(ctx context.Context, in LookupInput, now time.Time, faul
 	if fault.is(repeatsToken) && in.NextToken != "" {
 		token = in.NextToken
 	}
-	return appendPage(nil, events, token), nil, nil
+	return encodePage(events, token), nil, nil
 }
 
 // parseLookup reads the body of a LookupEvents request.

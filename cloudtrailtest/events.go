@@ -131,14 +131,13 @@ func parseEventTime(raw json.RawMessage) (time.Time, error) {
 	return parseEpoch(number)
 }
 
-// appendPage appends a page as LookupEvents sends it.
-func appendPage(b []byte, events []Event, token string) []byte {
+// encodePage returns a page as LookupEvents sends it.
+func encodePage(events []Event, token string) []byte {
 	size := 64 + len(token)
 	for _, e := range events {
 		size += 512 + len(e.Raw) + len(e.CloudTrailEvent)*9/8
 	}
-	b = slices.Grow(b, size)
-	b = append(b, `{"Events":[`...)
+	b := append(make([]byte, 0, size), `{"Events":[`...)
 	for i, e := range events {
 		if i > 0 {
 			b = append(b, ',')
