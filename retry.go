@@ -42,7 +42,7 @@ func classify(err error) failure {
 		switch {
 		case code == "InvalidNextTokenException":
 			return stale
-		case isExpired(code):
+		case code == "ExpiredTokenException", code == "ExpiredToken":
 			return expired
 		case isIn(retry.DefaultThrottleErrorCodes, code):
 			return throttled
@@ -76,8 +76,6 @@ func isClock(err smithy.APIError) bool {
 	}
 	return false
 }
-
-func isExpired(code string) bool { return code == "ExpiredTokenException" || code == "ExpiredToken" }
 
 func isIn(set map[string]struct{}, code string) bool { _, ok := set[code]; return ok }
 
