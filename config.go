@@ -38,9 +38,11 @@ type Config struct {
 	AccessKeyID, SecretAccessKey, SessionToken string
 
 	// DefaultRegion is read when Regions is empty; it is also where STS is
-	// called. Empty: the first of Regions; without any, or with {"all"}, the AWS
-	// default Region chain (AWS_REGION, AWS_DEFAULT_REGION, profile), then EC2
-	// instance metadata.
+	// called. Empty: the first of Regions; without any, or with {"all"}, that of
+	// WithAWSConfig, the AWS default Region chain (AWS_REGION,
+	// AWS_DEFAULT_REGION, profile), then EC2 instance metadata. If none of them
+	// has one, {"all"} takes the main Region of the first role's AWS partition,
+	// or us-east-1.
 	DefaultRegion string
 
 	// Regions are read for every account. Empty: DefaultRegion alone. {"all"}:

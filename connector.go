@@ -81,8 +81,9 @@ type connector struct {
 
 // New checks cfg and returns a Connector. It calls no AWS service; only if no
 // Region is given and none is found in the environment or the shared config
-// files it asks the EC2 instance metadata, for at most 2 seconds. Its error
-// joins a *ConfigError for every bad field.
+// files it asks the EC2 instance metadata, for at most 2 seconds. Its error is
+// that of ctx, or joins a *ConfigError for every bad field and why the AWS
+// configuration could not be loaded.
 func New(ctx context.Context, cfg Config, opts ...Option) (*Connector, error) {
 	o, optErr := newOptions(opts)
 	cfg = cfg.trimmed()

@@ -111,7 +111,7 @@ type Progress struct {
 	Records   int     // handed over so far
 	Pages     int     // handed over so far
 	Covered   float64 // share of the time range delivered, 0 to 1
-	Done      bool
+	Done      bool    // nothing more will come; Covered is below 1 if it failed or was skipped
 }
 
 // SyncOptions says what a Sync reads. The zero value reads the last 7 days.
