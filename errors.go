@@ -59,7 +59,7 @@ func newPartitionError(p Partition, op string, err error) *PartitionError {
 	if sts, ok := stsOperation(err); ok {
 		op = sts
 	}
-	return &PartitionError{Partition: p, Op: op, Err: scrub(err), Hint: hint(p, op, err)}
+	return &PartitionError{Partition: p, Op: op, Err: scrub(err), Hint: hint(op, err)}
 }
 
 // stsOperation returns the innermost call to STS in err, if there is one.
@@ -76,7 +76,7 @@ func stsOperation(err error) (op string, ok bool) {
 
 // hint says what is likely to be wrong. It goes by AWS error codes only: types
 // and texts change with the SDK's version.
-func hint(p Partition, op string, err error) string {
+func hint(op string, err error) string {
 	assume := op == "AssumeRole"
 	code, message := "", ""
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
@@ -124,14 +124,14 @@ func hint(p Partition, op string, err error) string {
 	if code != "" && code != unknownCode {
 		return "look the code up in the API reference of " + op
 	}
-	return transportHint(p, op, err)
+	return transportHint(op, err)
 }
 
 // unknownCode is what the SDK calls an error whose body names none.
 const unknownCode = "UnknownError"
 
 // transportHint is for failures that AWS didn't answer.
-func transportHint(p Partition, op string, err error) string {
+func transportHint(op string, err error) string {
 	if _, ok := errors.AsType[*credentialsError](err); ok {
 		return "no usable credentials: set an access key, or AWS_ACCESS_KEY_ID or AWS_PROFILE, or run where there is an instance or task role"
 	}

@@ -101,7 +101,7 @@ func TestResultAsJSON(t *testing.T) {
 	fake.Account(cloudtrailtest.AccountID).Region("us-east-1").Deny("not you")
 	c, err := New(t.Context(), Config{}, WithAWSConfig(fake.AWSConfig("us-east-1")))
 	require.NoError(t, err)
-	result, err := c.Sync(t.Context(), SyncOptions{}, ignore)
+	result, err := c.Sync(t.Context(), SyncOptions{}, discard)
 	require.Error(t, err)
 	text, err := json.Marshal(result)
 	require.NoError(t, err)

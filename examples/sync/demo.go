@@ -109,7 +109,7 @@ var peculiar = map[string]string{
 }
 
 // demoHint says what a second run would do.
-func demoHint(res cloudtrail.SyncResult, s settings) string {
+func demoHint(res cloudtrail.SyncResult) string {
 	requests, special := 0, ""
 	for _, p := range res.Partitions {
 		if p.Skipped == "" {

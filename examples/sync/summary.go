@@ -95,7 +95,7 @@ func (s *summary) conclusion(stopped, good bool) string {
 		line += "To go on from here, give the same command and\n  -since " + s.result.Token.String() + "\n(with -state FILE the program keeps that by itself.)\n"
 	}
 	if s.settings.demo && good && s.settings.state == "" {
-		line += demoHint(s.result, s.settings)
+		line += demoHint(s.result)
 	}
 	return line
 }
