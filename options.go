@@ -61,6 +61,8 @@ func WithAWSConfig(cfg aws.Config) Option {
 // used then, so DefaultRegion or Regions must be set. Account ids come from the
 // role ARNs and are otherwise empty. The function is called by every Sync for
 // every partition; it and what it returns must be safe for concurrent use.
+// Requests are paced and retried as those to AWS: in a unit test add
+// WithLookupRate(math.Inf(1)), or use testing/synctest.
 func WithClient(client func(Partition) LookupEventsAPIClient) Option {
 	return func(o *options) { o.client = client }
 }
@@ -128,7 +130,8 @@ type SyncOptions struct {
 	Since SyncToken
 
 	// Until is the end of the window, inclusive as at AWS. Zero, or in the
-	// future: now.
+	// future: now. One before the lookback window or Since leaves nothing to read
+	// but what an earlier sync left open.
 	Until time.Time
 
 	// Filter is applied by CloudTrail. Zero: every event.

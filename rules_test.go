@@ -51,7 +51,7 @@ func TestRequestedWindow(t *testing.T) {
 		"until":              {until: day, start: ago(7 * day), end: ago(day)},
 		"until, in ms":       {until: day + 123*time.Millisecond, start: ago(7 * day), end: ago(day + 123*time.Millisecond)},
 		"until the future":   {until: -day, start: ago(7 * day)},
-		"until before start": {until: 8 * day},
+		"until before start": {until: 8 * day, log: "Until is before the lookback window"},
 		"since the future":   {since: func(now time.Time) SyncToken { return SinceTime(now.Add(day)) }},
 		"until is the since": {since: func(now time.Time) SyncToken { return SinceTime(now.Add(-day)) }, until: day, start: ago(day), end: ago(day)},
 	}

@@ -68,7 +68,7 @@ const defaultLookback = 7
 //
 // A partition that fails doesn't stop the others: the error then joins a
 // *PartitionError for each, and the result's token keeps what they owe. Bad
-// options give a *ConfigError; a Since that was made with another filter gives
+// options give *ConfigErrors, joined, Partitions after the others; a Since that was made with another filter gives
 // an error that matches ErrInvalidToken. Neither reads anything.
 func (c *Connector) Sync(ctx context.Context, o SyncOptions, h Handler) (SyncResult, error) {
 	unread := SyncResult{Token: o.Since}
@@ -104,8 +104,12 @@ func (c *Connector) Sync(ctx context.Context, o SyncOptions, h Handler) (SyncRes
 		s.log.Warn("CloudTrail keeps 90 days of events; reading those", "lookbackDays", days)
 		days = 90
 	}
+	lookback := time.Duration(days * 24 * float64(time.Hour))
+	if start := now.Add(-lookback); end.Before(start) {
+		s.log.Warn("Until is before the lookback window: nothing is read but what an earlier sync left open", "until", end, "lookback", start)
+	}
 	for i, p := range s.parts {
-		p.begin(prior.of(s.ledger.keys[i]).plan(now, end, time.Duration(days*24*float64(time.Hour))), end)
+		p.begin(prior.of(s.ledger.keys[i]).plan(now, end, lookback), end)
 		if !p.plan.outside.empty() {
 			s.log.Warn("not read: between the sync token and the lookback window", "partition", p.String(), "from", p.plan.outside.start, "to", p.plan.outside.end)
 		}

@@ -45,6 +45,8 @@ func read(ctx context.Context, set settings, in files, out *output, opts []cloud
 	if since := state.since(mode); !since.IsZero() {
 		log.Info("going on from the state")
 		set.sync.Since = since
+	} else if in.state != "" && state == (streamState{}) {
+		log.Info("the state says nothing of this stream: reading from the start")
 	}
 	if err := out.status(r.stream, "STARTED"); err != nil {
 		return err

@@ -33,10 +33,10 @@ const maxLookback = 90
 func loadSettings(file string) (settings, error) {
 	var s settings
 	values, err := readValues(file)
-	if err != nil {
+	if values == nil {
 		return s, err
 	}
-	var errs []error
+	errs := []error{err}
 	start := values["startDate"]
 	delete(values, "startDate")
 	options := map[string]string{}
@@ -85,6 +85,7 @@ func readValues(file string) (map[string]string, error) {
 				texts = append(texts, fmt.Sprint(item))
 			default:
 				errs = append(errs, &cloudtrail.ConfigError{Field: key, Reason: "must be a text, a number or a list of texts"})
+				texts = nil
 			}
 		}
 		values[key] = strings.Join(texts, ",")
@@ -113,7 +114,11 @@ func readJSON(file, name string, v any) error {
 	defer f.Close()
 	d := json.NewDecoder(f)
 	d.UseNumber()
-	if err := d.Decode(v); err != nil {
+	err = d.Decode(v)
+	if err == nil && d.More() {
+		err = errors.New("more follows")
+	}
+	if err != nil {
 		if errors.Is(err, cloudtrail.ErrInvalidToken) {
 			return err
 		}

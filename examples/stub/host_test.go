@@ -1,10 +1,11 @@
 // Package stub shows a host's unit test: its own code, a stubbed CloudTrail
-// client, and no credentials, network or waiting.
+// client, and no credentials, network or quota.
 package stub
 
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func TestStoreKeepsEventsByUID(t *testing.T) {
 		}}, nil
 	})
 	c, err := cloudtrail.New(t.Context(), cloudtrail.Config{DefaultRegion: "eu-west-1"},
-		cloudtrail.WithClient(func(cloudtrail.Partition) cloudtrail.LookupEventsAPIClient { return stub }))
+		cloudtrail.WithClient(func(cloudtrail.Partition) cloudtrail.LookupEventsAPIClient { return stub }), cloudtrail.WithLookupRate(math.Inf(1)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func newConnector(ctx context.Context, file string, log *slog.Logger) (*cloudtra
 			return nil, err
 		}
 		if err := json.Unmarshal(text, &settings); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, fmt.Errorf("%s: every setting is a text, several Regions or roles are separated by commas: %w", file, err)
 		}
 	}
 	cfg, err := cloudtrail.ConfigFromSettings(settings)
