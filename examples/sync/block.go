@@ -70,7 +70,7 @@ func (m *monitor) block(width, height int) []string {
 	if hidden > 0 {
 		lines = append(lines, fmt.Sprintf("… and %d more: read, not enabled, or waiting for their turn", hidden))
 	}
-	lines = append(lines, m.total())
+	lines = append(lines, m.total(width < wide))
 	for i, line := range lines {
 		lines[i] = text.Trim(strings.TrimRight(line, " "), width)
 	}

@@ -203,7 +203,7 @@ func (m *monitor) show() {
 		m.draw()
 		return
 	}
-	fmt.Fprintln(m.out, m.total())
+	fmt.Fprintln(m.out, m.total(false))
 }
 
 // stop ends the display; the block is gone then.
@@ -228,8 +228,8 @@ func (p *part) rate(now time.Time) float64 {
 	return float64(len(p.starts)) / max(1, min(rateOver, now.Sub(p.first)).Seconds())
 }
 
-// total sums up all partitions in a line.
-func (m *monitor) total() string {
+// total sums up all partitions in a line. A narrow one has no throttles.
+func (m *monitor) total(narrow bool) string {
 	now := time.Now()
 	var read, failed, disabled, records, throttles int
 	var covered, rate float64
@@ -254,8 +254,10 @@ func (m *monitor) total() string {
 	if failed > 0 {
 		s += fmt.Sprintf(", %d failed", failed)
 	}
-	s += fmt.Sprintf(", %.0f %%, %s records, %.1f req/s, %s throttled",
-		100*covered/float64(max(1, len(m.parts)-disabled)), number(records), rate, number(throttles))
+	s += fmt.Sprintf(", %.0f %%, %s records, %.1f req/s", 100*covered/float64(max(1, len(m.parts)-disabled)), number(records), rate)
+	if !narrow {
+		s += ", " + number(throttles) + " throttled"
+	}
 	return s
 }
 
