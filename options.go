@@ -61,8 +61,10 @@ func WithAWSConfig(cfg aws.Config) Option {
 // used then, so DefaultRegion or Regions must be set. Account ids come from the
 // role ARNs and are otherwise empty. The function is called by every Sync for
 // every partition; it and what it returns must be safe for concurrent use.
-// Requests are paced and retried as those to AWS: in a unit test add
-// WithLookupRate(math.Inf(1)), or use testing/synctest.
+// Requests are paced, retried and, after a full page, split as those to AWS: a
+// stub of many pages has to go by StartTime, EndTime and NextToken. To wait for
+// no quota in a unit test add WithLookupRate(math.Inf(1)), or use
+// testing/synctest.
 func WithClient(client func(Partition) LookupEventsAPIClient) Option {
 	return func(o *options) { o.client = client }
 }

@@ -404,7 +404,8 @@ func (s *scheduler) arrived(f fetched) {
 	p.latency += (time.Since(f.started) - p.latency) / time.Duration(min(p.answers, 16))
 	p.account.trusted = true
 	r.attempt, r.renewed = 0, false
-	records := r.take(f.records, f.next, 2*len(f.records) >= s.pageSize)
+	filled := len(f.records) >= s.pageSize || s.opts.client == nil && 2*len(f.records) >= s.pageSize
+	records := r.take(f.records, f.next, filled)
 	if s.probe {
 		r.fetched, records = true, nil
 	}

@@ -15,6 +15,7 @@ import (
 	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloudtrail-connector/cloudtrail/cloudtrailtest"
@@ -286,18 +287,21 @@ func TestPagesWaitingAreBounded(t *testing.T) {
 
 // A stub that plays a list of answers, whatever is asked, gives all of them.
 func TestStubThatPlaysAList(t *testing.T) {
-	for _, latency := range []time.Duration{0, 3 * time.Second} {
+	for _, c := range []struct {
+		size    int // of a page
+		latency time.Duration
+	}{{2, 0}, {2, 3 * time.Second}, {49, 0}, {49, 3 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			var mu sync.Mutex
 			played := 0
-			c := stubbed(t, Config{}, func(context.Context, *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
-				time.Sleep(latency)
+			connector := stubbed(t, Config{}, func(context.Context, *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
+				time.Sleep(c.latency)
 				mu.Lock()
 				defer mu.Unlock()
 				played++
 				out := &awscloudtrail.LookupEventsOutput{}
-				for i := range 2 {
-					out.Events = append(out.Events, types.Event{EventId: aws.String(fmt.Sprint(played, i)), EventTime: aws.Time(time.Now().Add(-time.Duration(2*played+i) * time.Minute))})
+				for i := range c.size {
+					out.Events = append(out.Events, types.Event{EventId: aws.String(fmt.Sprint(played, " ", i)), EventTime: aws.Time(time.Now().Add(-time.Duration(c.size*played+i) * time.Minute))})
 				}
 				if played < 4 {
 					out.NextToken = aws.String("more")
@@ -305,33 +309,40 @@ func TestStubThatPlaysAList(t *testing.T) {
 				return out, nil
 			}, WithLookupRate(math.Inf(1)))
 			var got counter
-			result, err := c.Sync(t.Context(), SyncOptions{}, got.handle)
+			result, err := connector.Sync(t.Context(), SyncOptions{}, got.handle)
 			require.NoError(t, err)
-			got.requireOnce(t, 8)
+			got.requireOnce(t, 4*c.size)
 			require.Equal(t, 4, result.Partitions[0].Requests)
 		})
 	}
 }
 
-// A server may return less than it was asked for: its pages still show how much
-// there is.
+// AWS may return less than it was asked for: its pages still show how much there
+// is.
 func TestPagesThatAreNotFull(t *testing.T) {
-	for _, size := range []int{25, 49} {
+	for _, size := range []int32{25, 49} {
 		synctest.Test(t, func(t *testing.T) {
 			fake := cloudtrailtest.New()
-			fake.Account(cloudtrailtest.AccountID).Region("us-east-1").SetHistory(week(2_000))
-			fake.Account(cloudtrailtest.AccountID).Region("us-east-1").SetLatency(always(4 * time.Second))
-			client := awscloudtrail.NewFromConfig(fake.AWSConfig("us-east-1"))
-			c := stubbed(t, Config{}, func(ctx context.Context, in *awscloudtrail.LookupEventsInput) (*awscloudtrail.LookupEventsOutput, error) {
-				in.MaxResults = aws.Int32(min(*in.MaxResults, int32(size)))
-				return client.LookupEvents(ctx, in)
+			region := fake.Account(cloudtrailtest.AccountID).Region("us-east-1")
+			region.SetHistory(week(2_000))
+			region.SetLatency(always(4 * time.Second))
+			cfg := fake.AWSConfig("us-east-1")
+			cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
+				return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("Less", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+					if lookup, ok := in.Parameters.(*awscloudtrail.LookupEventsInput); ok {
+						lookup.MaxResults = aws.Int32(size)
+					}
+					return next.HandleInitialize(ctx, in)
+				}), middleware.Before)
 			})
+			c, err := New(t.Context(), Config{}, WithAWSConfig(cfg))
+			require.NoError(t, err)
 			start := time.Now()
 			var got counter
-			_, err := c.Sync(t.Context(), SyncOptions{}, got.handle)
+			result, err := c.Sync(t.Context(), SyncOptions{}, got.handle)
 			require.NoError(t, err)
 			got.requireOnce(t, 2_000)
-			quota := time.Duration(2_000/size) * time.Second / 2
+			quota := time.Duration(result.Partitions[0].Requests) * time.Second / 2
 			require.Less(t, time.Since(start), 2*quota, "%d a page", size)
 		})
 	}

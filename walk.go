@@ -60,9 +60,9 @@ func (w *walk) left() window { return window{w.start, w.frontier} }
 
 // take moves the walk on by a page and returns its new records, in records'
 // memory. An event without a time stands where the one before it does. Only a
-// page that is filled, at least by half, shows a density: one with a few events
-// and a NextToken may be a stub's, who plays a list of answers and would waste
-// some on a split.
+// filled page shows a density: a full one, or AWS's that is half full. One with
+// fewer events and a NextToken may be a stub's, who plays a list of answers and
+// would waste some on a split.
 func (w *walk) take(records []CloudResource, next string, filled bool) []CloudResource {
 	before, at := w.frontier, w.frontier.Add(-1)
 	past, news := false, false
