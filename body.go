@@ -37,7 +37,7 @@ func (g bodyGuard) Do(req *http.Request) (*http.Response, error) {
 	if err == nil && success && isNoPage(body.Bytes()) {
 		err = errNoPage
 	}
-	if err != nil && success {
+	if err != nil {
 		body.Close()
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/smithy-go"
@@ -65,12 +66,24 @@ func TestSuccessWithoutPage(t *testing.T) {
 	}
 }
 
+// An error whose text breaks off isn't told: the next attempt may tell.
+func TestErrorThatBreaksOff(t *testing.T) {
+	err := lookupReader(t, http.StatusBadRequest, io.MultiReader(strings.NewReader(`{"__type":"Thrott`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Equal(t, transient, classify(err))
+}
+
 // lookupAnswer has the SDK's client read an answer.
 func lookupAnswer(t *testing.T, status int, body string) error {
 	t.Helper()
+	return lookupReader(t, status, strings.NewReader(body))
+}
+
+func lookupReader(t *testing.T, status int, body io.Reader) error {
+	t.Helper()
 	cfg := cloudtrailtest.New().AWSConfig("us-east-1")
 	cfg.HTTPClient = smithyhttp.ClientDoFunc(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(body)}, nil
 	})
 	_, err := newClient(cfg, "us-east-1", false).LookupEvents(t.Context(), &awscloudtrail.LookupEventsInput{})
 	return err

@@ -50,7 +50,8 @@ func (e *PartitionError) Error() string {
 func (e *PartitionError) Unwrap() error { return e.Err }
 
 // MarshalJSON writes what Error says. The SDK's errors hold requests, which JSON
-// can't, and a SyncResult that can't be stored is a token lost.
+// can't, and a SyncResult that can't be logged as JSON would be a token lost. It
+// can't be read back.
 func (e *PartitionError) MarshalJSON() ([]byte, error) { return json.Marshal(e.Error()) }
 
 // newPartitionError explains err, which op met while it was to read p. Where a
@@ -101,6 +102,8 @@ func hint(op string, err error) string {
 		return "check this machine's clock"
 	case "ExpiredToken", "ExpiredTokenException":
 		return "the session is over: the base credentials, where temporary, have to be renewed by whoever issued them"
+	case "IDPCommunicationError":
+		return "STS could not reach the identity provider of the web identity token"
 	case "RegionDisabledException":
 		return "STS is not activated in this Region: set DefaultRegion to one where it is"
 	case "ValidationError":

@@ -68,8 +68,9 @@ const defaultLookback = 7
 //
 // A partition that fails doesn't stop the others: the error then joins a
 // *PartitionError for each, and the result's token keeps what they owe. Bad
-// options give *ConfigErrors, joined, Partitions after the others; a Since that was made with another filter gives
-// an error that matches ErrInvalidToken. Neither reads anything.
+// options give *ConfigErrors, joined, Partitions after the others; a Since that
+// was made with another filter gives an error that matches ErrInvalidToken.
+// Neither reads anything.
 func (c *Connector) Sync(ctx context.Context, o SyncOptions, h Handler) (SyncResult, error) {
 	unread := SyncResult{Token: o.Since}
 	if err := o.validate(); err != nil {
