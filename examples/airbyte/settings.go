@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -115,7 +116,7 @@ func readJSON(file, name string, v any) error {
 	d := json.NewDecoder(f)
 	d.UseNumber()
 	err = d.Decode(v)
-	if err == nil && d.More() {
+	if _, end := d.Token(); err == nil && end != io.EOF {
 		err = errors.New("more follows")
 	}
 	if err != nil {

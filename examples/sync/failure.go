@@ -76,7 +76,10 @@ func explain(err error) string {
 		lines = append(lines, f.String())
 	}
 	for _, e := range rest {
-		line := strings.ReplaceAll(e.Error(), "cloudtrail: ", "")
+		line := strings.TrimPrefix(e.Error(), "cloudtrail: ")
+		if errors.Is(e, cloudtrail.ErrInvalidToken) {
+			line = strings.Replace(line, "cloudtrail: ", "", 1)
+		}
 		if bad, ok := e.(*cloudtrail.ConfigError); ok {
 			line = bad.Field + ": " + bad.Reason
 			if name := flagName(bad.Field); isFlag(name) {

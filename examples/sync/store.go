@@ -21,7 +21,7 @@ import (
 // the token that covers them.
 type store struct {
 	token   cloudtrail.SyncToken // that the state file holds; zero: there was none
-	lock    *flock.Flock         // nil if nothing is kept
+	locks   []*flock.Flock       // of the files
 	records int                  // that were written
 
 	file  *os.File // of -out, or nil
@@ -38,7 +38,7 @@ func openStore(s settings, stdout io.Writer, note func(string)) (_ *store, err e
 			st.close()
 		}
 	}()
-	if err := st.keepOthersOut(s.out); err != nil {
+	if err := st.keepOthersOut(s.out, note); err != nil {
 		return nil, err
 	}
 	if st.state != "" {
@@ -75,29 +75,33 @@ func (st *store) close() {
 	if st.file != nil {
 		st.file.Close()
 	}
-	if st.lock != nil {
-		st.lock.Close()
+	for _, lock := range st.locks {
+		lock.Close()
 	}
 }
 
 // keepOthersOut locks the files against another run, such as one that a
 // schedule starts while this one still reads: it would take the line that is
-// being written for a torn one. The lock is gone with the process.
-func (st *store) keepOthersOut(out string) error {
-	flag, name := "-state", st.state
-	if info, err := os.Stat(out); out != "" && (err != nil || info.Mode().IsRegular()) {
-		flag, name = "-out", follow(out)
-	}
-	if name == "" {
-		return nil
-	}
-	st.lock = flock.New(beside(name, ".lock"), flock.SetPermissions(0o600))
-	locked, err := st.lock.TryLock()
-	if err != nil {
-		return fmt.Errorf("%s: %w: name a file in a folder that you may write to", flag, err)
-	}
-	if !locked {
-		return fmt.Errorf("%s: another run is writing %s: let it end first", flag, name)
+// being written for a torn one. The locks are gone with the process.
+func (st *store) keepOthersOut(out string, note func(string)) error {
+	for _, file := range [][2]string{{"-state", st.state}, {"-out", follow(out)}} {
+		name := file[1]
+		if info, err := os.Stat(name); name == "" || err == nil && !info.Mode().IsRegular() {
+			continue
+		}
+		lock := flock.New(beside(name, ".lock"), flock.SetPermissions(0o600))
+		locked, err := lock.TryLock()
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			note("Its folder can't be written, so nothing keeps a second run off " + name + ".")
+		case errors.Is(err, fs.ErrNotExist): // no such folder: whoever opens the file says so
+		case err != nil:
+			return fmt.Errorf("%s: %w", file[0], err)
+		case !locked:
+			return fmt.Errorf("%s: another run is writing %s: let it end first", file[0], name)
+		default:
+			st.locks = append(st.locks, lock)
+		}
 	}
 	return nil
 }
@@ -166,7 +170,14 @@ func follow(name string) string {
 	if file, err := filepath.EvalSymlinks(name); name != "" && err == nil {
 		return file
 	}
-	return name
+	file, err := os.Readlink(name) // to a file that isn't there yet
+	switch {
+	case err != nil:
+		return name
+	case filepath.IsAbs(file):
+		return file
+	}
+	return filepath.Join(filepath.Dir(name), file)
 }
 
 // beside returns the name of a hidden file of the program's own.

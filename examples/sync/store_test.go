@@ -84,18 +84,23 @@ func TestDiskFull(t *testing.T) {
 func TestOneRunAtATime(t *testing.T) {
 	folder := t.TempDir()
 	out, state := filepath.Join(folder, "events.jsonl"), filepath.Join(folder, "events.state")
-	for name, args := range map[string][]string{
-		"-out": {"-out", out, "-state", state}, "-out alone": {"-out", out}, "-state": {"-state", state},
+	other := filepath.Join(folder, "other.jsonl")
+	for name, runs := range map[string][2][]string{
+		"both":               {{"-out", out, "-state", state}, {"-out", out, "-state", state}},
+		"-out":               {{"-out", out}, {"-out", out}},
+		"-state":             {{"-state", state}, {"-state", state}},
+		"-out, one -state":   {{"-out", out, "-state", state}, {"-out", out}},
+		"-state, other -out": {{"-out", out, "-state", state}, {"-out", other, "-state", state}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := parseFlags(append(args, "-demo"), io.Discard)
+			s, err := parseFlags(append(runs[0], "-demo"), io.Discard)
 			require.NoError(t, err)
 			first, err := openStore(s, io.Discard, func(string) {})
 			require.NoError(t, err)
 			require.NoError(t, first.write([]cloudtrail.CloudResource{{UID: "1"}}))
 
 			var stderr strings.Builder
-			assert.Equal(t, exitFailed, run(t.Context(), append(args, "-demo"), io.Discard, &stderr))
+			assert.Equal(t, exitFailed, run(t.Context(), append(runs[1], "-demo"), io.Discard, &stderr))
 			assert.Contains(t, stderr.String(), "another run is writing")
 
 			first.close()
@@ -112,7 +117,8 @@ func TestNamesBesideTheState(t *testing.T) {
 	folder := t.TempDir()
 	real, link := filepath.Join(folder, "real"), filepath.Join(folder, "link")
 	out := filepath.Join(folder, "real.tmp")
-	require.NoError(t, os.Symlink(real, link))
+	require.NoError(t, os.Symlink("real", link))
+	assert.Equal(t, real, follow(link), "also while it leads nowhere yet")
 	before := ""
 	synctest.Test(t, func(t *testing.T) {
 		before = cloudtrail.SinceTime(time.Now().Add(-time.Hour)).String()

@@ -89,6 +89,8 @@ func (s *summary) conclusion(stopped, good bool) string {
 	case s.settings.state != "":
 		line += fmt.Sprintf("%s holds the last state that could be saved: once that is mended, the same command again goes on from there.\n", s.settings.state)
 	case s.err == nil: // everything was read
+	case read == 0 && s.store.records == 0 && stopped:
+		line += "Nothing was read yet: the same command begins again.\n"
 	case read == 0 && s.store.records == 0:
 		line += "Nothing was read: give the same command again once that is mended.\n"
 	default:
