@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
 )
 
@@ -114,14 +115,13 @@ func hint(op string, err error) string {
 		return "check the filter"
 	case "OptInRequired", "SubscriptionRequiredException":
 		return "the account or Region is not activated for CloudTrail"
-	case "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottledException", "RequestThrottled",
-		"TooManyRequestsException", "RequestLimitExceeded", "LimitExceededException", "PriorRequestNotComplete":
-		if op == "LookupEvents" {
-			return "somebody else uses the quota of 2 LookupEvents requests per second of this account and Region; the next sync goes on from here"
-		}
-		return "too many requests: try again later"
 	}
-	if transientCodes[code] {
+	switch {
+	case isIn(retry.DefaultThrottleErrorCodes, code) && op == "LookupEvents":
+		return "somebody else uses the quota of 2 LookupEvents requests per second of this account and Region; the next sync goes on from here"
+	case isIn(retry.DefaultThrottleErrorCodes, code):
+		return "too many requests: try again later"
+	case transientCodes[code]:
 		return "AWS is in trouble: the next sync goes on from here"
 	}
 	if code != "" && code != unknownCode {
