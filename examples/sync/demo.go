@@ -19,24 +19,25 @@ type demo struct {
 	parts map[string]bool // by Partition.String
 }
 
-// demoRegions are the accounts' Regions: how many events each has, and what is
-// special there.
+// demoRegions are the accounts' Regions: how many events each has, and what the
+// demo shows there besides plain reading.
 var demoRegions = []struct {
 	account, region string
 	events          int
+	special         string
 	prepare         func(*cloudtrailtest.Region)
 }{
-	{"222233334444", "us-east-1", 1950, func(r *cloudtrailtest.Region) { latency(r, 1800*time.Millisecond) }}, // slow
-	{"222233334444", "eu-central-1", 1600, nil},
-	{"222233334444", "ap-southeast-2", 450, nil},
-	{"333344445555", "us-east-1", 2100, nil},
-	{"333344445555", "us-west-2", 800, func(r *cloudtrailtest.Region) { // somebody else uses half of the quota
+	{"222233334444", "us-east-1", 1950, "slow", func(r *cloudtrailtest.Region) { latency(r, 1800*time.Millisecond) }},
+	{"222233334444", "eu-central-1", 1600, "", nil},
+	{"222233334444", "ap-southeast-2", 450, "", nil},
+	{"333344445555", "us-east-1", 2100, "", nil},
+	{"333344445555", "us-west-2", 800, "throttled: somebody else uses its quota too", func(r *cloudtrailtest.Region) {
 		r.SetQuota(cloudtrailtest.Quota{Others: 1})
 	}},
-	{"333344445555", "me-south-1", 0, func(r *cloudtrailtest.Region) { r.SetEnabled(false) }},
-	{"444455556666", "us-east-1", 1250, nil},
-	{"444455556666", "eu-west-1", 900, nil},
-	{"444455556666", "sa-east-1", 0, nil}, // nothing ever happens here
+	{"333344445555", "me-south-1", 0, "not enabled", func(r *cloudtrailtest.Region) { r.SetEnabled(false) }},
+	{"444455556666", "us-east-1", 1250, "", nil},
+	{"444455556666", "eu-west-1", 900, "", nil},
+	{"444455556666", "sa-east-1", 0, "", nil}, // nothing ever happens here
 }
 
 func latency(r *cloudtrailtest.Region, d time.Duration) {
@@ -101,13 +102,6 @@ func (d *demo) choose(all []cloudtrail.Partition) []cloudtrail.Partition {
 	return slices.DeleteFunc(all, func(p cloudtrail.Partition) bool { return !d.parts[p.String()] })
 }
 
-// peculiar is what the demo shows besides plain reading.
-var peculiar = map[string]string{
-	"222233334444/us-east-1":  "slow",
-	"333344445555/us-west-2":  "throttled: somebody else uses its quota too",
-	"333344445555/me-south-1": "not enabled",
-}
-
 // demoHint says what a second run would do.
 func demoHint(res cloudtrail.SyncResult) string {
 	requests, special := 0, ""
@@ -115,8 +109,10 @@ func demoHint(res cloudtrail.SyncResult) string {
 		if p.Skipped == "" {
 			requests++
 		}
-		if what := peculiar[p.Partition.String()]; what != "" {
-			special += fmt.Sprintf(" %s is %s.", p.Partition, what)
+		for _, d := range demoRegions {
+			if d.special != "" && p.Partition.AccountID == d.account && p.Partition.Region == d.region {
+				special += fmt.Sprintf(" %s is %s.", p.Partition, d.special)
+			}
 		}
 	}
 	return "That was an embedded fake of AWS." + special + "\n" +

@@ -118,7 +118,7 @@ func (s settings) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return m.records(func() error { return store.page(page) })
 	})
 	m.stop()
-	if store.token != (cloudtrail.SyncToken{}) && errors.Is(err, cloudtrail.ErrInvalidToken) {
+	if !store.token.IsZero() && errors.Is(err, cloudtrail.ErrInvalidToken) {
 		err = fmt.Errorf("-state: %s: %w: give the -filter that it was made with, or name another file", s.state, err)
 	}
 

@@ -185,10 +185,15 @@ func beside(name, extension string) string {
 	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+extension)
 }
 
+// openBeside opens an empty file of the program's own.
+func openBeside(name string) (*os.File, error) {
+	return os.OpenFile(beside(name, ".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+}
+
 // replaceFile writes a file beside name and then puts it in name's place, so
 // that name is always whole.
 func replaceFile(name string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(beside(name, ".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := openBeside(name)
 	if err != nil {
 		return err
 	}
@@ -207,7 +212,7 @@ func probe(name string) error {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is no regular file: name another", name)
 	}
-	f, err := os.OpenFile(beside(name, ".tmp"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := openBeside(name)
 	if err != nil {
 		return fmt.Errorf("%w: name a file in a folder that you may write to", err)
 	}
