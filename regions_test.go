@@ -35,7 +35,7 @@ func isolateAWS(t *testing.T) {
 // serveMetadata serves EC2 instance metadata that knows a Region.
 func serveMetadata(t *testing.T, region string) {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	answerMetadata(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/latest/api/token":
 			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
@@ -45,7 +45,13 @@ func serveMetadata(t *testing.T, region string) {
 		default:
 			http.NotFound(w, r)
 		}
-	}))
+	})
+}
+
+// answerMetadata has h answer for the EC2 instance metadata.
+func answerMetadata(t *testing.T, h http.HandlerFunc) {
+	t.Helper()
+	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "")
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
@@ -127,12 +133,9 @@ func TestRegionSearch(t *testing.T) {
 // By default nothing is logged, whatever the credential chain meets on its way.
 func TestQuietByDefault(t *testing.T) {
 	isolateAWS(t)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	answerMetadata(t, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no IMDSv2 here", http.StatusForbidden)
-	}))
-	defer server.Close()
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "")
-	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
+	})
 	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	require.NoError(t, err)
 	defer stderr.Close()
@@ -153,11 +156,8 @@ func TestNoRegion(t *testing.T) {
 	isolateAWS(t)
 	t.Run("a metadata service that is silent", func(t *testing.T) {
 		stop := make(chan struct{})
-		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stop }))
-		defer server.Close()
+		answerMetadata(t, func(http.ResponseWriter, *http.Request) { <-stop })
 		defer close(stop)
-		t.Setenv("AWS_EC2_METADATA_DISABLED", "")
-		t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
 		_, err := New(context.Background(), Config{}) // it comes back at all
 		assert.Equal(t, []string{"DefaultRegion"}, fields(t, err))
 	})
